@@ -1,0 +1,2 @@
+//! The hypervisor plane: grants, delegation, VM ids, emergencies; implements Dv.
+#![forbid(unsafe_code)]

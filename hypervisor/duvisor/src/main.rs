@@ -1,0 +1,4 @@
+//! The composition root of duvisor: arguments, wiring, signals, exit codes.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! The modelled hardware thread: state, execution, traps, translation, DV-ext.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Facts of RISC-V and DV-ext: encodings, CSRs, causes, modes, registers.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The terminal UI: state, views, keys.
+#![forbid(unsafe_code)]
