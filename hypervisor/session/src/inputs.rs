@@ -1,0 +1,65 @@
+//! The one door through which anything that the guest does not decide enters a run.
+
+use crate::Position;
+
+/// One value from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Input {
+    /// Bytes typed on the guest's console.
+    Console(Vec<u8>),
+    /// Somebody at the outside wants the run to end.
+    Quit,
+}
+
+/// How a wait with every vCPU idle ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Idle {
+    /// Guest time goes on at the deadline.
+    Deadline,
+    /// An input came first, when guest time had reached `time_ns` (before the deadline).
+    Input {
+        /// Guest time in nanoseconds at which the input arrives.
+        time_ns: u64,
+        /// The input.
+        input: Input,
+    },
+    /// The run was asked to look at its commands; guest time has not moved.
+    Attention,
+    /// There is no deadline, and no input will ever come.
+    Never,
+}
+
+/// Where inputs come from: the host (live), a trace (replay) or a script (test).
+///
+/// Consulted only where a slice ends. There is no `time()` here on purpose.
+pub trait Inputs {
+    /// The next input that is due at this position, if any. `time_ns` is guest time.
+    fn next(&mut self, at: Position, time_ns: u64) -> Option<Input>;
+
+    /// Every vCPU waits: goes on at `deadline_ns` (guest time), or earlier with an input.
+    fn idle(&mut self, at: Position, time_ns: u64, deadline_ns: Option<u64>) -> Idle;
+
+    /// The guest wrote these bytes to its console (a script waits for them).
+    fn output(&mut self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+}
+
+/// A run without any input: idle time is jumped over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoInputs;
+
+impl Inputs for NoInputs {
+    fn next(&mut self, _at: Position, _time_ns: u64) -> Option<Input> {
+        None
+    }
+
+    fn idle(&mut self, _at: Position, _time_ns: u64, deadline_ns: Option<u64>) -> Idle {
+        if deadline_ns.is_some() { Idle::Deadline } else { Idle::Never }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a watcher is shown of a whole VM at one position.
+
+use isa::Mode;
+
+use crate::{Stats, Stop, VcpuId};
+
+/// What a vCPU is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VcpuState {
+    /// It can run, or runs.
+    Running,
+    /// It waits for an interrupt.
+    Waiting,
+    /// It was never started, or it stopped itself (SBI HSM).
+    Stopped,
+}
+
+/// One vCPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VcpuView {
+    /// Which one.
+    pub id: VcpuId,
+    /// What it is doing.
+    pub state: VcpuState,
+    /// Its privilege mode.
+    pub mode: Mode,
+    /// Its program counter.
+    pub pc: u64,
+    /// Steps it has made.
+    pub steps: u64,
+    /// Its counters.
+    pub stats: Stats,
+}
+
+/// Whether the VM makes steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It runs.
+    Running,
+    /// It was paused by a command.
+    Paused,
+    /// It ended.
+    Ended(Stop),
+}
+
+/// The whole VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// What the guest is called.
+    pub name: String,
+    /// Whether it runs.
+    pub run: RunState,
+    /// Guest time in nanoseconds.
+    pub time_ns: u64,
+    /// Resets so far.
+    pub n_resets: u64,
+    /// Calls of the driver since the VM started; zero unless there was an emergency.
+    pub driver_calls: u64,
+    /// One exit in this many has its handler timed (0: none).
+    pub sample_every: u32,
+    /// Guest-physical memory in bytes.
+    pub memory_bytes: u64,
+    /// Of it, bytes that stage-2 maps.
+    pub mapped_bytes: u64,
+    /// All vCPUs.
+    pub vcpus: Vec<VcpuView>,
+}
