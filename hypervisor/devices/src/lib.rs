@@ -2,8 +2,17 @@
 //!
 //! A device owns no thread, no clock, no file, no host handle and no base address. Guest accesses
 //! arrive as `(offset, width)`, host input arrives through a method of the device that its owner
-//! calls, output leaves as bytes that the owner drains. Guest time comes in as an argument.
+//! calls, output leaves as bytes that the owner drains. Guest time comes in as an argument, or
+//! through a `set_time` that the owner calls before each access; the time last told is therefore
+//! no part of a device's state. All state is plain data: [`Clone`] saves it, [`Digest`] feeds it
+//! to a hash in a fixed order.
 #![forbid(unsafe_code)]
+
+pub mod aclint;
+pub mod finisher;
+pub mod plic;
+pub mod rtc;
+pub mod uart;
 
 /// Width of one register access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +25,31 @@ pub enum Width {
     Word,
     /// 64 bits.
     Double,
+}
+
+impl Width {
+    /// The number of bytes of such an access.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Width::Byte => 1,
+            Width::Half => 2,
+            Width::Word => 4,
+            Width::Double => 8,
+        }
+    }
+
+    /// The width of an access of `bytes` bytes, if there is one.
+    #[must_use]
+    pub const fn from_bytes(bytes: u64) -> Option<Width> {
+        match bytes {
+            1 => Some(Width::Byte),
+            2 => Some(Width::Half),
+            4 => Some(Width::Word),
+            8 => Some(Width::Double),
+            _ => None,
+        }
+    }
 }
 
 /// The device does not implement that access: reads give zeros, writes are dropped, it is counted.
@@ -43,4 +77,42 @@ pub trait Device {
     fn irq(&self) -> bool {
         false
     }
+}
+
+/// A device (or a part of one) whose whole state can be fed to a hash.
+pub trait Digest {
+    /// Gives the complete state to `sink`, in a fixed order and with lengths before lists.
+    ///
+    /// No host state is in it, nor output that waits to be drained, nor the time last told.
+    fn digest(&self, sink: &mut dyn FnMut(&[u8]));
+}
+
+/// Feeds one number to a digest.
+pub(crate) fn feed(sink: &mut dyn FnMut(&[u8]), value: u64) {
+    sink(&value.to_le_bytes());
+}
+
+/// The low 8 bits.
+pub(crate) const fn low_u8(value: u64) -> u8 {
+    value.to_le_bytes()[0]
+}
+
+/// The low 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+pub(crate) const fn low_u32(value: u64) -> u32 {
+    value as u32
+}
+
+/// `value` with its low (`high == false`) or high word replaced.
+pub(crate) const fn with_word(value: u64, high: bool, word: u32) -> u64 {
+    if high {
+        (value & 0xffff_ffff) | ((word as u64) << 32)
+    } else {
+        (value & !0xffff_ffff) | word as u64
+    }
+}
+
+/// The low or high word of `value`.
+pub(crate) const fn word_of(value: u64, high: bool) -> u64 {
+    if high { value >> 32 } else { value & 0xffff_ffff }
 }
