@@ -1,0 +1,8 @@
+// A guest can write a line on the console and turn the machine off.
+#include "check.h"
+
+guest hello
+main:
+    text a0, "Hello from S-mode.\n"
+    call puts
+    j    pass
