@@ -6,7 +6,7 @@ failed=0
 for elf in ${*:-prebuilt/*.elf}; do
     name=$(basename "$elf" .elf)
     # QEMU's own flags for a guest, from its manifest row: "none" leaves it out.
-    flags=$(sed -n "/^\[guest\.$name\]/,/^\[/s/^qemu = \"\(.*\)\"/\1/p" guests.toml)
+    flags=$(sed -n "/^\[guest\.$name\]/,/^\[/s/^qemu = \"\([^\"]*\)\".*/\1/p" guests.toml)
     [ "$flags" = none ] && continue
     for harts in 1 4; do
         # shellcheck disable=SC2086 # the flags are words

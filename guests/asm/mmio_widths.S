@@ -114,6 +114,8 @@ main:
     j    pass
 
 check_load:                     // a0 = 0 when the odd load ended in a permitted way
+    li   t0, 4                  // misaligned
+    beq  s10, t0, 2f
     li   t0, 5
     beq  s10, t0, 2f
     li   t0, -1
