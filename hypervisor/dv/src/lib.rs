@@ -64,6 +64,9 @@ pub trait Dv {
     fn n_vcpus(&self) -> usize;
 
     /// The granted windows: guest RAM first, the VM plane's own table pool second.
+    ///
+    /// `hugatp` names the first 16 KiB of the second window as the root table, in all vCPUs; what
+    /// [`Dv::grow`] adds follows behind these two.
     fn windows(&self) -> &[Window];
 
     // Time and position.
@@ -98,7 +101,14 @@ pub trait Dv {
     fn unpark(&mut self, vcpu: usize);
 
     /// Takes this vCPU off its hart until [`Dv::unpark`]; interrupts do not bring it back.
+    ///
+    /// A vCPU that was in the guest leaves it as if it had been kicked, and no trap of it that
+    /// waits to be taken is reported any more: its HU CSRs and registers may be read and written.
+    /// All vCPUs are stopped when the VM starts.
     fn stop(&mut self, vcpu: usize);
+
+    /// Whether this vCPU was parked and nothing has brought it back yet.
+    fn is_parked(&self, vcpu: usize) -> bool;
 
     /// Lets vCPUs run until one needs its VM plane.
     fn wait(&mut self) -> Woken;

@@ -44,6 +44,14 @@ pub trait Inputs {
     /// Every vCPU waits: goes on at `deadline_ns` (guest time), or earlier with an input.
     fn idle(&mut self, at: Position, time_ns: u64, deadline_ns: Option<u64>) -> Idle;
 
+    /// A watcher of the run wants this input to reach the guest. A source that takes it hands it
+    /// out in a later [`Inputs::next`] or [`Inputs::idle`], so that it enters at a position like
+    /// any other; false means that this run takes none (a replay, a script).
+    fn offer(&mut self, input: &Input) -> bool {
+        let _ = input;
+        false
+    }
+
     /// The guest wrote these bytes to its console (a script waits for them).
     fn output(&mut self, bytes: &[u8]) {
         let _ = bytes;

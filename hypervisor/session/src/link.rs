@@ -67,7 +67,7 @@ impl Server {
     /// # Errors
     /// [`Disconnected`] if the watcher is gone.
     pub fn wait(&mut self) -> Result<Request, Disconnected> {
-        self.requests.recv().map_err(|_| Disconnected)
+        self.requests.recv().or(Err(Disconnected))
     }
 
     /// Sends an answer; never waits for a slow watcher (the answer is dropped, it will ask again).

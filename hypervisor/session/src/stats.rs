@@ -100,8 +100,7 @@ impl Histogram {
     /// What was added since `earlier`, which must be an older state of the same histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let buckets =
-            self.buckets.iter().zip(&*earlier.buckets).map(|(a, b)| a.saturating_sub(*b));
+        let buckets = self.buckets.iter().zip(&*earlier.buckets).map(|(a, b)| a.saturating_sub(*b));
         Self {
             buckets: buckets.collect(),
             count: self.count.saturating_sub(earlier.count),
