@@ -3,7 +3,9 @@
 use core::fmt;
 
 macro_rules! causes {
-    ($(#[$meta:meta])* $Type:ident { $( $(#[$doc:meta])* $cause:ident $code:literal $short:literal $name:literal; )* }) => {
+    ($(#[$meta:meta])* $Type:ident { $(
+        $(#[$doc:meta])* $cause:ident $code:literal $short:literal $name:literal;
+    )* }) => {
         $(#[$meta])*
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

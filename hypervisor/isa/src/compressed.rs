@@ -3,11 +3,36 @@
 use crate::insn::{Op, parse_bits};
 use crate::operands::{Insn, encode};
 
+/// How the operands of a compressed instruction are written. The names are those of the long form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CFormat {
+    /// As those of the long form.
+    Long,
+    /// Nothing.
+    None,
+    /// `x[rd], imm`.
+    Imm,
+    /// `x[rd], imm >> 12`.
+    Upper,
+    /// `x[rd], shamt`.
+    Shift,
+    /// `x[rd], x[rs2]`.
+    Two,
+    /// `pc + imm`.
+    Target,
+    /// `x[rs1], pc + imm`.
+    Branch,
+    /// `x[rs1]`.
+    One,
+}
+
 /// One compressed encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CRow {
     /// Its name in code.
     pub op: COp,
+    /// How its operands are written.
+    pub fmt: CFormat,
     /// Its name in assembly.
     pub mnemonic: &'static str,
     /// The bits that are fixed.
@@ -17,10 +42,10 @@ pub struct CRow {
 }
 
 impl CRow {
-    const fn new(op: COp, mnemonic: &'static str, bits: &'static str) -> Self {
+    const fn new(op: COp, fmt: CFormat, mnemonic: &'static str, bits: &'static str) -> Self {
         let (mask, value, width) = parse_bits(bits);
         assert!(width == 16, "a row does not draw 16 bits");
-        Self { op, mnemonic, mask: (mask & 0xffff) as u16, value: (value & 0xffff) as u16 }
+        Self { op, fmt, mnemonic, mask: (mask & 0xffff) as u16, value: (value & 0xffff) as u16 }
     }
 
     /// Whether `half` has the fixed bits of this row.
@@ -30,7 +55,7 @@ impl CRow {
 }
 
 macro_rules! compressed {
-    ($( $op:ident $mnemonic:literal $bits:literal; )*) => {
+    ($( $op:ident $fmt:ident $mnemonic:literal $bits:literal; )*) => {
         /// The name of a compressed encoding in code.
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,51 +66,51 @@ macro_rules! compressed {
         pub static CROWS: [CRow; [$( COp::$op, )*].len()] = CTABLE;
 
         const CTABLE: [CRow; [$( COp::$op, )*].len()] =
-            [$( CRow::new(COp::$op, $mnemonic, $bits), )*];
+            [$( CRow::new(COp::$op, CFormat::$fmt, $mnemonic, $bits), )*];
     };
 }
 
 compressed! {
-    // op         mnemonic         15 13          1 0
-    CAddi4spn  "c.addi4spn"    "000 ........ ... 00";
-    CFld       "c.fld"         "001 ... ... .. ... 00";
-    CLw        "c.lw"          "010 ... ... .. ... 00";
-    CLd        "c.ld"          "011 ... ... .. ... 00";
-    CFsd       "c.fsd"         "101 ... ... .. ... 00";
-    CSw        "c.sw"          "110 ... ... .. ... 00";
-    CSd        "c.sd"          "111 ... ... .. ... 00";
+    // op      fmt     mnemonic         15 13          1 0
+    CAddi4spn  Long    "c.addi4spn"    "000 ........ ... 00";
+    CFld       Long    "c.fld"         "001 ... ... .. ... 00";
+    CLw        Long    "c.lw"          "010 ... ... .. ... 00";
+    CLd        Long    "c.ld"          "011 ... ... .. ... 00";
+    CFsd       Long    "c.fsd"         "101 ... ... .. ... 00";
+    CSw        Long    "c.sw"          "110 ... ... .. ... 00";
+    CSd        Long    "c.sd"          "111 ... ... .. ... 00";
 
-    CNop       "c.nop"         "000 . 00000 ..... 01";
-    CAddi      "c.addi"        "000 . ..... ..... 01";
-    CAddiw     "c.addiw"       "001 . ..... ..... 01";
-    CLi        "c.li"          "010 . ..... ..... 01";
-    CAddi16sp  "c.addi16sp"    "011 . 00010 ..... 01";
-    CLui       "c.lui"         "011 . ..... ..... 01";
-    CSrli      "c.srli"        "100 . 00 ... ..... 01";
-    CSrai      "c.srai"        "100 . 01 ... ..... 01";
-    CAndi      "c.andi"        "100 . 10 ... ..... 01";
-    CSub       "c.sub"         "100 0 11 ... 00 ... 01";
-    CXor       "c.xor"         "100 0 11 ... 01 ... 01";
-    COr        "c.or"          "100 0 11 ... 10 ... 01";
-    CAnd       "c.and"         "100 0 11 ... 11 ... 01";
-    CSubw      "c.subw"        "100 1 11 ... 00 ... 01";
-    CAddw      "c.addw"        "100 1 11 ... 01 ... 01";
-    CJ         "c.j"           "101 ........... 01";
-    CBeqz      "c.beqz"        "110 ... ... ..... 01";
-    CBnez      "c.bnez"        "111 ... ... ..... 01";
+    CNop       None    "c.nop"         "000 0 00000 00000 01";
+    CAddi      Imm     "c.addi"        "000 . ..... ..... 01";
+    CAddiw     Imm     "c.addiw"       "001 . ..... ..... 01";
+    CLi        Imm     "c.li"          "010 . ..... ..... 01";
+    CAddi16sp  Imm     "c.addi16sp"    "011 . 00010 ..... 01";
+    CLui       Upper   "c.lui"         "011 . ..... ..... 01";
+    CSrli      Shift   "c.srli"        "100 . 00 ... ..... 01";
+    CSrai      Shift   "c.srai"        "100 . 01 ... ..... 01";
+    CAndi      Imm     "c.andi"        "100 . 10 ... ..... 01";
+    CSub       Two     "c.sub"         "100 0 11 ... 00 ... 01";
+    CXor       Two     "c.xor"         "100 0 11 ... 01 ... 01";
+    COr        Two     "c.or"          "100 0 11 ... 10 ... 01";
+    CAnd       Two     "c.and"         "100 0 11 ... 11 ... 01";
+    CSubw      Two     "c.subw"        "100 1 11 ... 00 ... 01";
+    CAddw      Two     "c.addw"        "100 1 11 ... 01 ... 01";
+    CJ         Target  "c.j"           "101 ........... 01";
+    CBeqz      Branch  "c.beqz"        "110 ... ... ..... 01";
+    CBnez      Branch  "c.bnez"        "111 ... ... ..... 01";
 
-    CSlli      "c.slli"        "000 . ..... ..... 10";
-    CFldsp     "c.fldsp"       "001 . ..... ..... 10";
-    CLwsp      "c.lwsp"        "010 . ..... ..... 10";
-    CLdsp      "c.ldsp"        "011 . ..... ..... 10";
-    CJr        "c.jr"          "100 0 ..... 00000 10";
-    CMv        "c.mv"          "100 0 ..... ..... 10";
-    CEbreak    "c.ebreak"      "100 1 00000 00000 10";
-    CJalr      "c.jalr"        "100 1 ..... 00000 10";
-    CAdd       "c.add"         "100 1 ..... ..... 10";
-    CFsdsp     "c.fsdsp"       "101 ...... ..... 10";
-    CSwsp      "c.swsp"        "110 ...... ..... 10";
-    CSdsp      "c.sdsp"        "111 ...... ..... 10";
+    CSlli      Shift   "c.slli"        "000 . ..... ..... 10";
+    CFldsp     Long    "c.fldsp"       "001 . ..... ..... 10";
+    CLwsp      Long    "c.lwsp"        "010 . ..... ..... 10";
+    CLdsp      Long    "c.ldsp"        "011 . ..... ..... 10";
+    CJr        One     "c.jr"          "100 0 ..... 00000 10";
+    CMv        Two     "c.mv"          "100 0 ..... ..... 10";
+    CEbreak    None    "c.ebreak"      "100 1 00000 00000 10";
+    CJalr      One     "c.jalr"        "100 1 ..... 00000 10";
+    CAdd       Two     "c.add"         "100 1 ..... ..... 10";
+    CFsdsp     Long    "c.fsdsp"       "101 ...... ..... 10";
+    CSwsp      Long    "c.swsp"        "110 ...... ..... 10";
+    CSdsp      Long    "c.sdsp"        "111 ...... ..... 10";
 }
 
 impl COp {

@@ -16,7 +16,7 @@ pub enum Group {
     /// Hypervisor extension, HS.
     Hypervisor,
     /// The guest's supervisor CSRs as HS sees them.
-    VirtualSupervisor,
+    Vs,
     /// Machine.
     Machine,
     /// Debug triggers.
@@ -54,7 +54,10 @@ const fn hu_view(of: Csr) -> Csr {
 macro_rules! csrs {
     ($( $csr:ident $name:literal $number:literal $group:ident $doc:literal; )*) => {
         impl Csr {
-            $( #[doc = concat!("`", $name, "`: ", $doc, ".")] pub const $csr: Self = Self($number); )*
+            $(
+                #[doc = concat!("`", $name, "`: ", $doc, ".")]
+                pub const $csr: Self = Self($number);
+            )*
         }
 
         const PLAIN: &[CsrRow] = &[$(
@@ -104,125 +107,125 @@ macro_rules! numbered {
 }
 
 csrs! {
-    // const      name            number  group           doc
+    // const   name         number group      doc
     // User.
-    FFLAGS        "fflags"        0x001 User              "accrued floating-point exceptions";
-    FRM           "frm"           0x002 User              "floating-point rounding mode";
-    FCSR          "fcsr"          0x003 User              "fflags and frm together";
-    CYCLE         "cycle"         0xc00 User              "cycles, read-only";
-    TIME          "time"          0xc01 User              "real time, read-only";
-    INSTRET       "instret"       0xc02 User              "instructions retired, read-only";
+    FFLAGS     "fflags"     0x001 User       "accrued floating-point exceptions";
+    FRM        "frm"        0x002 User       "floating-point rounding mode";
+    FCSR       "fcsr"       0x003 User       "fflags and frm together";
+    CYCLE      "cycle"      0xc00 User       "cycles, read-only";
+    TIME       "time"       0xc01 User       "real time, read-only";
+    INSTRET    "instret"    0xc02 User       "instructions retired, read-only";
     // Supervisor.
-    SSTATUS       "sstatus"       0x100 Supervisor        "status; a view of mstatus";
-    SIE           "sie"           0x104 Supervisor        "interrupt enables; a view of mie";
-    STVEC         "stvec"         0x105 Supervisor        "trap vector";
-    SCOUNTEREN    "scounteren"    0x106 Supervisor        "counters that U may read";
-    SENVCFG       "senvcfg"       0x10a Supervisor        "environment of U";
-    SSCRATCH      "sscratch"      0x140 Supervisor        "scratch of the trap handler";
-    SEPC          "sepc"          0x141 Supervisor        "pc of the trap";
-    SCAUSE        "scause"        0x142 Supervisor        "cause of the trap";
-    STVAL         "stval"         0x143 Supervisor        "address or instruction of the trap";
-    SIP           "sip"           0x144 Supervisor        "interrupts pending; a view of mip";
-    STIMECMP      "stimecmp"      0x14d Supervisor        "timer compare (Sstc)";
-    SATP          "satp"          0x180 Supervisor        "address translation";
+    SSTATUS    "sstatus"    0x100 Supervisor "status; a view of mstatus";
+    SIE        "sie"        0x104 Supervisor "interrupt enables; a view of mie";
+    STVEC      "stvec"      0x105 Supervisor "trap vector";
+    SCOUNTEREN "scounteren" 0x106 Supervisor "counters that U may read";
+    SENVCFG    "senvcfg"    0x10a Supervisor "environment of U";
+    SSCRATCH   "sscratch"   0x140 Supervisor "scratch of the trap handler";
+    SEPC       "sepc"       0x141 Supervisor "pc of the trap";
+    SCAUSE     "scause"     0x142 Supervisor "cause of the trap";
+    STVAL      "stval"      0x143 Supervisor "address or instruction of the trap";
+    SIP        "sip"        0x144 Supervisor "interrupts pending; a view of mip";
+    STIMECMP   "stimecmp"   0x14d Supervisor "timer compare (Sstc)";
+    SATP       "satp"       0x180 Supervisor "address translation";
     // Hypervisor.
-    HSTATUS       "hstatus"       0x600 Hypervisor        "hypervisor status";
-    HEDELEG       "hedeleg"       0x602 Hypervisor        "exceptions delegated to VS";
-    HIDELEG       "hideleg"       0x603 Hypervisor        "interrupts delegated to VS";
-    HIE           "hie"           0x604 Hypervisor        "enables of the VS and guest external interrupts";
-    HTIMEDELTA    "htimedelta"    0x605 Hypervisor        "what a guest's time is ahead by";
-    HCOUNTEREN    "hcounteren"    0x606 Hypervisor        "counters that a guest may read";
-    HGEIE         "hgeie"         0x607 Hypervisor        "guest external interrupt enables";
-    HENVCFG       "henvcfg"       0x60a Hypervisor        "environment of VS";
-    HTVAL         "htval"         0x643 Hypervisor        "guest-physical address of the trap, shifted right by two";
-    HIP           "hip"           0x644 Hypervisor        "VS and guest external interrupts pending";
-    HVIP          "hvip"          0x645 Hypervisor        "interrupts that the hypervisor injects";
-    HTINST        "htinst"        0x64a Hypervisor        "instruction of the trap, transformed";
-    HGATP         "hgatp"         0x680 Hypervisor        "G-stage translation";
-    HGEIP         "hgeip"         0xe12 Hypervisor        "guest external interrupts pending";
+    HSTATUS    "hstatus"    0x600 Hypervisor "hypervisor status";
+    HEDELEG    "hedeleg"    0x602 Hypervisor "exceptions delegated to VS";
+    HIDELEG    "hideleg"    0x603 Hypervisor "interrupts delegated to VS";
+    HIE        "hie"        0x604 Hypervisor "enables of the VS and guest external interrupts";
+    HTIMEDELTA "htimedelta" 0x605 Hypervisor "what a guest's time is ahead by";
+    HCOUNTEREN "hcounteren" 0x606 Hypervisor "counters that a guest may read";
+    HGEIE      "hgeie"      0x607 Hypervisor "guest external interrupt enables";
+    HENVCFG    "henvcfg"    0x60a Hypervisor "environment of VS";
+    HTVAL      "htval"      0x643 Hypervisor "guest-physical address of the trap >> 2";
+    HIP        "hip"        0x644 Hypervisor "VS and guest external interrupts pending";
+    HVIP       "hvip"       0x645 Hypervisor "interrupts that the hypervisor injects";
+    HTINST     "htinst"     0x64a Hypervisor "instruction of the trap, transformed";
+    HGATP      "hgatp"      0x680 Hypervisor "G-stage translation";
+    HGEIP      "hgeip"      0xe12 Hypervisor "guest external interrupts pending";
     // VirtualSupervisor.
-    VSSTATUS      "vsstatus"      0x200 VirtualSupervisor "the guest's sstatus";
-    VSIE          "vsie"          0x204 VirtualSupervisor "the guest's sie";
-    VSTVEC        "vstvec"        0x205 VirtualSupervisor "the guest's stvec";
-    VSSCRATCH     "vsscratch"     0x240 VirtualSupervisor "the guest's sscratch";
-    VSEPC         "vsepc"         0x241 VirtualSupervisor "the guest's sepc";
-    VSCAUSE       "vscause"       0x242 VirtualSupervisor "the guest's scause";
-    VSTVAL        "vstval"        0x243 VirtualSupervisor "the guest's stval";
-    VSIP          "vsip"          0x244 VirtualSupervisor "the guest's sip";
-    VSTIMECMP     "vstimecmp"     0x24d VirtualSupervisor "the guest's stimecmp (Sstc)";
-    VSATP         "vsatp"         0x280 VirtualSupervisor "the guest's satp";
+    VSSTATUS   "vsstatus"   0x200 Vs         "the guest's sstatus";
+    VSIE       "vsie"       0x204 Vs         "the guest's sie";
+    VSTVEC     "vstvec"     0x205 Vs         "the guest's stvec";
+    VSSCRATCH  "vsscratch"  0x240 Vs         "the guest's sscratch";
+    VSEPC      "vsepc"      0x241 Vs         "the guest's sepc";
+    VSCAUSE    "vscause"    0x242 Vs         "the guest's scause";
+    VSTVAL     "vstval"     0x243 Vs         "the guest's stval";
+    VSIP       "vsip"       0x244 Vs         "the guest's sip";
+    VSTIMECMP  "vstimecmp"  0x24d Vs         "the guest's stimecmp (Sstc)";
+    VSATP      "vsatp"      0x280 Vs         "the guest's satp";
     // Machine.
-    MSTATUS       "mstatus"       0x300 Machine           "status";
-    MISA          "misa"          0x301 Machine           "extensions of the machine";
-    MEDELEG       "medeleg"       0x302 Machine           "exceptions delegated to S";
-    MIDELEG       "mideleg"       0x303 Machine           "interrupts delegated to S";
-    MIE           "mie"           0x304 Machine           "interrupt enables";
-    MTVEC         "mtvec"         0x305 Machine           "trap vector";
-    MCOUNTEREN    "mcounteren"    0x306 Machine           "counters that S may read";
-    MENVCFG       "menvcfg"       0x30a Machine           "environment of S";
-    MCOUNTINHIBIT "mcountinhibit" 0x320 Machine           "counters that stand still";
-    MSCRATCH      "mscratch"      0x340 Machine           "scratch of the trap handler";
-    MEPC          "mepc"          0x341 Machine           "pc of the trap";
-    MCAUSE        "mcause"        0x342 Machine           "cause of the trap";
-    MTVAL         "mtval"         0x343 Machine           "address or instruction of the trap";
-    MIP           "mip"           0x344 Machine           "interrupts pending";
-    MTINST        "mtinst"        0x34a Machine           "instruction of the trap, transformed";
-    MTVAL2        "mtval2"        0x34b Machine           "guest-physical address of the trap, shifted right by two";
-    MSECCFG       "mseccfg"       0x747 Machine           "security configuration";
-    MCYCLE        "mcycle"        0xb00 Machine           "cycles";
-    MINSTRET      "minstret"      0xb02 Machine           "instructions retired";
-    MVENDORID     "mvendorid"     0xf11 Machine           "vendor, read-only";
-    MARCHID       "marchid"       0xf12 Machine           "architecture, read-only";
-    MIMPID        "mimpid"        0xf13 Machine           "implementation, read-only";
-    MHARTID       "mhartid"       0xf14 Machine           "number of the hart, read-only";
-    MCONFIGPTR    "mconfigptr"    0xf15 Machine           "address of a configuration structure, read-only";
+    MSTATUS    "mstatus"    0x300 Machine    "status";
+    MISA       "misa"       0x301 Machine    "extensions of the machine";
+    MEDELEG    "medeleg"    0x302 Machine    "exceptions delegated to S";
+    MIDELEG    "mideleg"    0x303 Machine    "interrupts delegated to S";
+    MIE        "mie"        0x304 Machine    "interrupt enables";
+    MTVEC      "mtvec"      0x305 Machine    "trap vector";
+    MCOUNTEREN "mcounteren" 0x306 Machine    "counters that S may read";
+    MENVCFG    "menvcfg"    0x30a Machine    "environment of S";
+    MCOUNTINHIBIT "mcountinhibit" 0x320 Machine    "counters that stand still";
+    MSCRATCH   "mscratch"   0x340 Machine    "scratch of the trap handler";
+    MEPC       "mepc"       0x341 Machine    "pc of the trap";
+    MCAUSE     "mcause"     0x342 Machine    "cause of the trap";
+    MTVAL      "mtval"      0x343 Machine    "address or instruction of the trap";
+    MIP        "mip"        0x344 Machine    "interrupts pending";
+    MTINST     "mtinst"     0x34a Machine    "instruction of the trap, transformed";
+    MTVAL2     "mtval2"     0x34b Machine    "guest-physical address of the trap >> 2";
+    MSECCFG    "mseccfg"    0x747 Machine    "security configuration";
+    MCYCLE     "mcycle"     0xb00 Machine    "cycles";
+    MINSTRET   "minstret"   0xb02 Machine    "instructions retired";
+    MVENDORID  "mvendorid"  0xf11 Machine    "vendor, read-only";
+    MARCHID    "marchid"    0xf12 Machine    "architecture, read-only";
+    MIMPID     "mimpid"     0xf13 Machine    "implementation, read-only";
+    MHARTID    "mhartid"    0xf14 Machine    "number of the hart, read-only";
+    MCONFIGPTR "mconfigptr" 0xf15 Machine    "address of a configuration, read-only";
     // Debug.
-    TSELECT       "tselect"       0x7a0 Debug             "trigger selection (Sdtrig); there are no triggers";
-    TDATA1        "tdata1"        0x7a1 Debug             "trigger type and control, reads zero";
-    TDATA2        "tdata2"        0x7a2 Debug             "trigger address, reads zero";
-    TDATA3        "tdata3"        0x7a3 Debug             "trigger context, reads zero";
+    TSELECT    "tselect"    0x7a0 Debug      "trigger selection (Sdtrig); there are no triggers";
+    TDATA1     "tdata1"     0x7a1 Debug      "trigger type and control, reads zero";
+    TDATA2     "tdata2"     0x7a2 Debug      "trigger address, reads zero";
+    TDATA3     "tdata3"     0x7a3 Debug      "trigger context, reads zero";
     // Dv.
-    SEDELEG       "sedeleg"       0x102 Dv                "exceptions that HS delegates to HU; HS only";
-    SIDELEG       "sideleg"       0x103 Dv                "interrupts that HS delegates to HU; HS only";
-    H_VMID        "h_vmid"        0x6c0 Dv                "id of the VM, copied to hugatp.VMID; HS only";
-    UIE           "uie"           0x004 Dv                "enables of the interrupts of HU; a read-only view of mie";
-    UTVEC         "utvec"         0x005 Dv                "trap vector of HU";
-    USCRATCH      "uscratch"      0x040 Dv                "scratch of HU's trap handler";
-    UEPC          "uepc"          0x041 Dv                "pc of the trap to HU";
-    UCAUSE        "ucause"        0x042 Dv                "cause of the trap to HU";
-    UTVAL         "utval"         0x043 Dv                "address or instruction of the trap to HU";
-    UIP           "uip"           0x044 Dv                "interrupts of HU pending; a read-only view of mip";
-    VTIMECMP      "vtimecmp"      0x401 Dv                "timer compare of the vCPU";
-    VTIMECTL      "vtimectl"      0x402 Dv                "enable and interrupt number of the vCPU's timer";
-    HU_VCPUID     "hu_vcpuid"     0x482 Dv                "id of the vCPU that runs on this hart; not visible in V=1";
-    VIPI0         "vipi0"         0x483 Dv                "posts VSSI to vCPU ids 0 to 63 of the same VM, without an exit";
-    VIPI1         "vipi1"         0x484 Dv                "posts VSSI to vCPU ids 64 to 127 of the same VM, without an exit";
-    VIPI2         "vipi2"         0x485 Dv                "posts VSSI to vCPU ids 128 to 191 of the same VM, without an exit";
-    VIPI3         "vipi3"         0x486 Dv                "posts VSSI to vCPU ids 192 to 255 of the same VM, without an exit";
-    HU_VITR       "hu_vitr"       0x487 Dv                "posts an interrupt to a vCPU of the same VM, write-only";
+    SEDELEG    "sedeleg"    0x102 Dv         "exceptions that HS delegates to HU; HS only";
+    SIDELEG    "sideleg"    0x103 Dv         "interrupts that HS delegates to HU; HS only";
+    H_VMID     "h_vmid"     0x6c0 Dv         "id of the VM, copied to hugatp.VMID; HS only";
+    UIE        "uie"        0x004 Dv         "enables of HU's interrupts; read-only view of mie";
+    UTVEC      "utvec"      0x005 Dv         "trap vector of HU";
+    USCRATCH   "uscratch"   0x040 Dv         "scratch of HU's trap handler";
+    UEPC       "uepc"       0x041 Dv         "pc of the trap to HU";
+    UCAUSE     "ucause"     0x042 Dv         "cause of the trap to HU";
+    UTVAL      "utval"      0x043 Dv         "address or instruction of the trap to HU";
+    UIP        "uip"        0x044 Dv         "interrupts of HU pending; read-only view of mip";
+    VTIMECMP   "vtimecmp"   0x401 Dv         "timer compare of the vCPU";
+    VTIMECTL   "vtimectl"   0x402 Dv         "enable and interrupt number of the vCPU's timer";
+    HU_VCPUID  "hu_vcpuid"  0x482 Dv         "id of the vCPU on this hart; not visible in V=1";
+    VIPI0      "vipi0"      0x483 Dv         "posts VSSI to vCPUs 0 to 63 of the VM, no exit";
+    VIPI1      "vipi1"      0x484 Dv         "posts VSSI to vCPUs 64 to 127 of the VM, no exit";
+    VIPI2      "vipi2"      0x485 Dv         "posts VSSI to vCPUs 128 to 191 of the VM, no exit";
+    VIPI3      "vipi3"      0x486 Dv         "posts VSSI to vCPUs 192 to 255 of the VM, no exit";
+    HU_VITR    "hu_vitr"    0x487 Dv         "posts an interrupt to a vCPU of this VM, write-only";
 }
 
 hu_views! {
-    // const      name            of          doc
-    HUSTATUS      "hustatus"      of HSTATUS    "status of the delegated VM; its own register";
-    HUIE          "huie"          of HIE        "enables of the interrupts of HU (0, 4, 8)";
-    HUTIMEDELTA   "hutimedelta"   of HTIMEDELTA "what the delegated guest's time is ahead by";
-    HUCOUNTEREN   "hucounteren"   of HCOUNTEREN "counters that the delegated guest may read";
-    HUTVAL        "hutval"        of HTVAL      "guest-physical address of the trap, shifted right by two";
-    HUIP          "huip"          of HIP        "interrupts of HU (0, 4, 8) pending";
-    HUVIP         "huvip"         of HVIP       "interrupts that HU injects into the guest";
-    HUTINST       "hutinst"       of HTINST     "instruction of the trap, transformed";
-    HUGATP        "hugatp"        of HGATP      "G-stage translation of the delegated guest; HU may only read";
-    HUVSSTATUS    "huvsstatus"    of VSSTATUS   "the guest's sstatus";
-    HUVSIE        "huvsie"        of VSIE       "the guest's sie";
-    HUVSTVEC      "huvstvec"      of VSTVEC     "the guest's stvec";
-    HUVSSCRATCH   "huvsscratch"   of VSSCRATCH  "the guest's sscratch";
-    HUVSEPC       "huvsepc"       of VSEPC      "the guest's sepc";
-    HUVSCAUSE     "huvscause"     of VSCAUSE    "the guest's scause";
-    HUVSTVAL      "huvstval"      of VSTVAL     "the guest's stval";
-    HUVSIP        "huvsip"        of VSIP       "the guest's sip";
-    HUVSTIMECMP   "huvstimecmp"   of VSTIMECMP  "the guest's stimecmp (Sstc)";
-    HUVSATP       "huvsatp"       of VSATP      "the guest's satp";
+    // const    name             of         doc
+    HUSTATUS    "hustatus"    of HSTATUS    "status of the delegated VM; its own register";
+    HUIE        "huie"        of HIE        "enables of the interrupts of HU (0, 4, 8)";
+    HUTIMEDELTA "hutimedelta" of HTIMEDELTA "what the delegated guest's time is ahead by";
+    HUCOUNTEREN "hucounteren" of HCOUNTEREN "counters that the delegated guest may read";
+    HUTVAL      "hutval"      of HTVAL      "guest-physical address of the trap >> 2";
+    HUIP        "huip"        of HIP        "interrupts of HU (0, 4, 8) pending";
+    HUVIP       "huvip"       of HVIP       "interrupts that HU injects into the guest";
+    HUTINST     "hutinst"     of HTINST     "instruction of the trap, transformed";
+    HUGATP      "hugatp"      of HGATP      "G-stage translation of the guest; HU may only read";
+    HUVSSTATUS  "huvsstatus"  of VSSTATUS   "the guest's sstatus";
+    HUVSIE      "huvsie"      of VSIE       "the guest's sie";
+    HUVSTVEC    "huvstvec"    of VSTVEC     "the guest's stvec";
+    HUVSSCRATCH "huvsscratch" of VSSCRATCH  "the guest's sscratch";
+    HUVSEPC     "huvsepc"     of VSEPC      "the guest's sepc";
+    HUVSCAUSE   "huvscause"   of VSCAUSE    "the guest's scause";
+    HUVSTVAL    "huvstval"    of VSTVAL     "the guest's stval";
+    HUVSIP      "huvsip"      of VSIP       "the guest's sip";
+    HUVSTIMECMP "huvstimecmp" of VSTIMECMP  "the guest's stimecmp (Sstc)";
+    HUVSATP     "huvsatp"     of VSATP      "the guest's satp";
 }
 
 numbered!(HPMCOUNTERS "hpmcounter" 0xc00 - User "performance counter, read-only":
@@ -236,7 +239,8 @@ numbered!(PMPCFGS "pmpcfg" 0x3a0 - Machine "protection of eight physical ranges"
     0 2 4 6 8 10 12 14);
 numbered!(PMPADDRS "pmpaddr" 0x3b0 - Machine "address of a protected physical range":
     0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
-    32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63);
+    32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60
+    61 62 63);
 
 const LISTS: [&[CsrRow]; 7] =
     [PLAIN, VIEWS, HPMCOUNTERS, MHPMCOUNTERS, MHPMEVENTS, PMPCFGS, PMPADDRS];

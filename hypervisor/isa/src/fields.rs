@@ -53,14 +53,19 @@ pub struct NamedField {
 }
 
 macro_rules! fields {
-    ($( $(#[$doc:meta])* $Register:ident { $( $field:ident $lsb:literal $width:literal $what:literal; )* } )*) => {
+    ($( $(#[$doc:meta])* $Register:ident {
+        $( $field:ident $lsb:literal $width:literal $what:literal; )*
+    } )*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug)]
             pub enum $Register {}
 
             impl $Register {
-                $( #[doc = concat!($what, ".")] pub const $field: Field = Field::new($lsb, $width); )*
+                $(
+                    #[doc = concat!($what, ".")]
+                    pub const $field: Field = Field::new($lsb, $width);
+                )*
 
                 /// All fields, lowest first.
                 pub const FIELDS: &'static [NamedField] =
@@ -119,7 +124,7 @@ fields! {
         GVA   6 1 "stval holds a guest-virtual address";
         SPV   7 1 "V before the trap";
         SPVP  8 1 "privilege of the guest before the trap";
-        HU    9 1 "loads and stores of the hypervisor are legal in U; with DV-ext, the thread is HU";
+        HU    9 1 "hlv, hlvx and hsv are legal in U; with DV-ext, the thread is HU";
         VGEIN 12 6 "which guest external interrupt";
         VTVM 20 1 "satp and sfence.vma trap in VS";
         VTW  21 1 "wfi traps in VS";

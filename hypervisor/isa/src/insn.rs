@@ -424,7 +424,7 @@ instructions! {
     HsvH          HStore    "hsv.h"           H           "0110011 ..... ..... 100 00000 1110011";
     HsvW          HStore    "hsv.w"           H           "0110101 ..... ..... 100 00000 1110011";
     HsvD          HStore    "hsv.d"           H           "0110111 ..... ..... 100 00000 1110011";
-    // DV-ext: each is the instruction of H with bit 31 set; huret has the number of the old N extension's uret.
+    // DV-ext: as H with bit 31 set; huret has the number of the withdrawn N extension's uret.
     Huret         None      "huret"           Xdv         "0000000 00010 00000 000 00000 1110011";
     HufenceVvma   Fence2    "hufence.vvma"    Xdv         "1010001 ..... ..... 000 00000 1110011";
     HufenceGvma   Fence2    "hufence.gvma"    Xdv         "1110001 ..... ..... 000 00000 1110011";

@@ -12,6 +12,7 @@
 pub mod cause;
 pub mod compressed;
 pub mod csr;
+pub mod disasm;
 pub mod ext;
 pub mod fields;
 pub mod insn;

@@ -174,6 +174,42 @@ fn compressed_anchors() {
     assert_eq!(expand(0x8002), None); // c.jr zero
 }
 
+/// `c.sub` stands for `sub` and so on; the few whose name does not say it are named here.
+#[test]
+fn compressed_forms_stand_for_what_their_name_says() {
+    let others = std::collections::BTreeMap::from([
+        ("c.addi4spn", Op::Addi),
+        ("c.nop", Op::Addi),
+        ("c.li", Op::Addi),
+        ("c.addi16sp", Op::Addi),
+        ("c.j", Op::Jal),
+        ("c.beqz", Op::Beq),
+        ("c.bnez", Op::Bne),
+        ("c.jr", Op::Jalr),
+        ("c.mv", Op::Add),
+    ]);
+    for half in 0..=u16::MAX {
+        let (Some(row), Some(insn)) = (row_of(half), decode16(half)) else { continue };
+        let plain = row.mnemonic.trim_start_matches("c.").trim_end_matches("sp");
+        let wanted = others.get(row.mnemonic).copied().or_else(|| Op::from_mnemonic(plain));
+        assert_eq!(Some(insn.op), wanted, "{half:#06x} {}", row.mnemonic);
+    }
+}
+
+#[test]
+fn texts() {
+    let text = |word, pc| crate::disasm::Text::of_word(word, pc).to_string();
+    assert_eq!(text(0x87aa, 0), "c.mv a5,a0");
+    assert_eq!(text(0xffdf_f0ef, 0x1000), "jal ra,0xffc");
+    assert_eq!(text(0xffdf_f0ef, 0), "jal ra,0xfffffffffffffffc");
+    assert_eq!(text(0x0020_0073, 0), "huret");
+    assert_eq!(text(0x8000_2573, 0), "csrrs a0,hustatus,zero");
+    assert_eq!(text(0xec0f_42f3, 0), "hulv.d t0,(t5)");
+    assert_eq!(text(0xffff_ffff, 0), ".4byte 0xffffffff");
+    assert_eq!(text(0x1234_0000, 0), ".2byte 0x0");
+    assert_eq!(text(0x1050_0073, 0), "wfi");
+}
+
 #[test]
 fn csrs_have_one_number_and_one_name() {
     let numbers: BTreeSet<_> = CSRS.iter().map(|row| row.csr).collect();
@@ -279,6 +315,29 @@ fn isa_strings() {
         said("no-h"),
         "extension xdv needs h (hypervisor: two-stage translation and VS mode), which is off"
     );
+}
+
+#[test]
+fn isa_strings_of_any_kind_give_an_answer() {
+    let pieces = ["rv64", "g", "c", "no-", "zba", "sstc", "_", ",", "é", "xdv", "h", " ", "i", "b"];
+    let mut numbers = Numbers(4);
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..20_000 {
+        let n = numbers.word() % 8;
+        let text: std::string::String =
+            (0..n).map(|_| pieces[numbers.word() as usize % pieces.len()]).collect();
+        match Extensions::parse(&text, Extensions::ALL) {
+            Ok(set) => {
+                assert_eq!(set.check(), Ok(()));
+                good += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                bad += 1;
+            }
+        }
+    }
+    assert!(good > 50 && bad > 50, "{good} {bad}");
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! Tests of the crate from outside: against binutils, and the chapter written from the tables.
+
+#[cfg(test)]
+mod binutils;
