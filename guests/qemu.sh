@@ -8,7 +8,16 @@ for elf in ${*:-prebuilt/*.elf}; do
     # QEMU's own flags for a guest, from its manifest row: "none" leaves it out.
     flags=$(sed -n "/^\[guest\.$name\]/,/^\[/s/^qemu = \"\([^\"]*\)\".*/\1/p" guests.toml)
     [ "$flags" = none ] && continue
+    forever=$(sed -n "/^\[guest\.$name\]/,/^\[/s/^expect = \"forever\"/yes/p" guests.toml)
     for harts in 1 4; do
+        if [ -n "$forever" ]; then     # told to power off, it has to
+            (sleep 3; printf 'off\r'; sleep 1) | timeout 60 "$QEMU" -M virt -m 256 -smp "$harts" \
+                -nographic -kernel "$elf" >/dev/null 2>&1
+            code=$?
+            [ "$code" = 0 ] || failed=1
+            echo "$name, $harts harts: exit $code, told to power off"
+            continue
+        fi
         # shellcheck disable=SC2086 # the flags are words
         out=$(timeout 60 "$QEMU" -M virt -m 256 -smp "$harts" $flags -nographic -kernel "$elf" </dev/null 2>&1)
         code=$?
