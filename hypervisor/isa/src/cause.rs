@@ -103,6 +103,32 @@ causes! {
 }
 
 impl Exception {
+    /// DV-ext: what HS can delegate to HU, the bits of `sedeleg` that can be set.
+    pub const DELEGABLE_TO_HU: &'static [Self] = &[
+        Self::InstructionAccessFault,
+        Self::IllegalInstruction,
+        Self::Breakpoint,
+        Self::LoadMisaligned,
+        Self::LoadAccessFault,
+        Self::StoreMisaligned,
+        Self::StoreAccessFault,
+        Self::EcallFromVs,
+        Self::InstructionGuestPageFault,
+        Self::LoadGuestPageFault,
+        Self::VirtualInstruction,
+        Self::StoreGuestPageFault,
+    ];
+
+    /// [`Exception::DELEGABLE_TO_HU`] as a mask.
+    pub const SEDELEG_MASK: u64 = {
+        let (mut mask, mut i) = (0, 0);
+        while i < Self::DELEGABLE_TO_HU.len() {
+            mask |= Self::DELEGABLE_TO_HU[i].bit();
+            i += 1;
+        }
+        mask
+    };
+
     /// Whether it is one of the three guest-page faults (20, 21 and 23).
     pub const fn is_guest_page_fault(self) -> bool {
         matches!(
@@ -110,6 +136,16 @@ impl Exception {
             Self::InstructionGuestPageFault | Self::LoadGuestPageFault | Self::StoreGuestPageFault
         )
     }
+}
+
+impl Interrupt {
+    /// DV-ext: what HS can delegate to HU, the bits of `sideleg` that can be set.
+    pub const DELEGABLE_TO_HU: &'static [Self] =
+        &[Self::UserSoftware, Self::UserTimer, Self::UserExternal];
+
+    /// [`Interrupt::DELEGABLE_TO_HU`] as a mask.
+    pub const SIDELEG_MASK: u64 =
+        Self::UserSoftware.bit() | Self::UserTimer.bit() | Self::UserExternal.bit();
 }
 
 /// Why a trap was taken.

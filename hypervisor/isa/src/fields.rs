@@ -43,13 +43,15 @@ impl Field {
     }
 }
 
-/// A field and its name.
+/// A field, its name and what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedField {
     /// The name as in the manual.
     pub name: &'static str,
     /// Where it is.
     pub field: Field,
+    /// What it says.
+    pub what: &'static str,
 }
 
 macro_rules! fields {
@@ -68,8 +70,9 @@ macro_rules! fields {
                 )*
 
                 /// All fields, lowest first.
-                pub const FIELDS: &'static [NamedField] =
-                    &[$( NamedField { name: stringify!($field), field: Self::$field }, )*];
+                pub const FIELDS: &'static [NamedField] = &[$(
+                    NamedField { name: stringify!($field), field: Self::$field, what: $what },
+                )*];
             }
         )*
     };

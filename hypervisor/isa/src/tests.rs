@@ -268,6 +268,7 @@ fn causes_go_both_ways() {
         assert_eq!(Interrupt::from_short_name(interrupt.short_name()), Some(interrupt));
     }
     assert_eq!(Cause::from_bits(14), None);
+    assert_eq!((Exception::SEDELEG_MASK, Interrupt::SIDELEG_MASK), (0xf0_04fe, 0x111));
     assert_eq!(Exception::DvFault.code(), 24);
     assert_eq!(Cause::from(Interrupt::VirtualSupervisorTimer).bits(), 1 << 63 | 6);
 }

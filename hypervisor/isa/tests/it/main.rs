@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod binutils;
+#[cfg(test)]
+mod chapter;
