@@ -1,5 +1,6 @@
 #!/bin/sh
 # Runs guests under QEMU and OpenSBI: a second opinion on what the guests expect.
+#   qemu.sh [IMAGE…]      HARTS="1 4" and QEMU may be set
 set -u
 : "${QEMU:=qemu-system-riscv64}"
 failed=0
@@ -9,7 +10,7 @@ for elf in ${*:-prebuilt/*.elf}; do
     flags=$(sed -n "/^\[guest\.$name\]/,/^\[/s/^qemu = \"\([^\"]*\)\".*/\1/p" guests.toml)
     [ "$flags" = none ] && continue
     forever=$(sed -n "/^\[guest\.$name\]/,/^\[/s/^expect = \"forever\"/yes/p" guests.toml)
-    for harts in 1 4; do
+    for harts in ${HARTS:-1 4}; do
         if [ -n "$forever" ]; then     # told to power off, it has to
             (sleep 3; printf 'off\r'; sleep 1) | timeout 60 "$QEMU" -M virt -m 256 -smp "$harts" \
                 -nographic -kernel "$elf" >/dev/null 2>&1

@@ -74,7 +74,48 @@ main:
     sbi  EID_HSM, 0
     expect a0, -3, "hart_start of no hart"
 
-    .irp r, ra, t0, t1, t2, t3, t4, t5, t6, s0, s1, s2, s3, s5, s6, s7, s8, s9, s10, s11, gp, a2, a3, a4, a5
+    li   a0, 5                  // a reserved reset type: refused, the machine stays on
+    li   a1, 0
+    sbi  EID_SRST, 0
+    bltz a0, 7f
+    text a0, "system_reset with a reserved type was taken"
+    j    fail
+
+7:  li   a0, EID_DBCN
+    sbi  EID_BASE, 3
+    beqz a1, 8f
+    li   a0, '*'
+    sbi  EID_DBCN, 2
+    expect a0, 0, "console_write_byte"
+    li   a0, '\n'
+    sbi  EID_DBCN, 2
+    li   a0, 0                  // no bytes at all
+    la   a1, names
+    li   a2, 0
+    sbi  EID_DBCN, 0
+    expect a0, 0, "console_write of nothing"
+    expect a1, 0, "bytes written of nothing"
+    li   a0, 8
+    la   a1, buffer
+    li   a2, 0
+    sbi  EID_DBCN, 1
+    expect a0, 0, "console_read"
+    li   t0, 9
+    bltu a1, t0, 9f
+    text a0, "console_read gave more than asked for"
+    j    fail
+9:  li   a0, 8
+    li   a1, HOLE
+    li   a2, 0
+    sbi  EID_DBCN, 0
+    expect a0, -3, "console_write from a hole"
+    li   a0, 8
+    li   a1, HOLE
+    li   a2, 0
+    sbi  EID_DBCN, 1
+    expect a0, -3, "console_read into a hole"
+
+8:  .irp r, ra, t0, t1, t2, t3, t4, t5, t6, s0, s1, s2, s3, s5, s6, s7, s8, s9, s10, s11, gp, a2, a3, a4, a5
     auipc \r, 0                 // a different value in each
     .endr
     call checksum
@@ -129,3 +170,6 @@ names:
     extension 0x4e41434c, 0, NACL
     extension 0x535441, 0, STA
     .word 0
+
+    .bss
+buffer: .zero 8

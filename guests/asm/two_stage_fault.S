@@ -36,6 +36,8 @@ main:
     li   t0, PAGES
     bltu s1, t0, 3b
 
+    li   t0, SSTATUS_FS         // so that a floating-point load gets as far as memory
+    csrs sstatus, t0
     la   s1, holes
 4:  ld   s0, (s1)
     beqz s0, 5f
