@@ -1,0 +1,92 @@
+//! Zicbom and Zicboz: operations on a cache block of 64 bytes. There are no caches, so only
+//! `cbo.zero` does something, but the others check and fault as they should.
+
+use isa::Op as Name;
+use isa::fields::ENVCFG;
+
+use super::memory::after;
+use super::trapped;
+use crate::bus::{Bus, Writer};
+use crate::engine::{Flow, Handler, Op};
+use crate::hart::{Hart, Trap};
+use crate::walk::Access;
+use isa::Field;
+
+/// Bytes of a cache block.
+const BLOCK: u64 = 64;
+
+impl Hart {
+    /// CMO extension, "Control and Status Register State": the environments above the mode decide.
+    fn may_cbo(&self, field: Field) -> Result<(), Trap> {
+        let (menvcfg, henvcfg, senvcfg) = self.envcfgs();
+        let off = |envcfg: u64| !field.is_set(envcfg);
+        if off(menvcfg) || (!self.virt && off(senvcfg)) {
+            return Err(Trap::illegal());
+        }
+        if self.virt && (off(henvcfg) || off(senvcfg)) {
+            return Err(Trap::virtual_instruction());
+        }
+        Ok(())
+    }
+
+    fn cbo_zero<B: Bus>(&mut self, bus: &mut B, va: u64) -> Result<bool, Trap> {
+        self.may_cbo(ENVCFG::CBZE)?;
+        let block = va & !(BLOCK - 1);
+        let fault = |trap: Trap| Trap { tval: va, ..trap };
+        let place = self.locate(bus, block, BLOCK, Access::Store, self.rights).map_err(fault)?;
+        let outside = Trap::memory(Access::Store.access_fault(), va, self.rights.virt);
+        let offset = place.ok_or(outside)?;
+        Ok(bus.store(offset, [0; BLOCK as usize], Writer::Hart))
+    }
+
+    /// Clean, flush and invalidate need a block that may be read or written; they fault as a
+    /// store.
+    fn cbo_manage<B: Bus>(&mut self, bus: &mut B, va: u64, field: Field) -> Result<(), Trap> {
+        self.may_cbo(field)?;
+        let block = va & !(BLOCK - 1);
+        if self.locate(bus, block, BLOCK, Access::Load, self.rights).is_ok() {
+            return Ok(());
+        }
+        let fault = |trap: Trap| Trap { tval: va, ..trap };
+        self.locate(bus, block, BLOCK, Access::Store, self.rights).map(|_| ()).map_err(fault)
+    }
+}
+
+fn zero<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>]) -> Flow {
+    hart.at = op.at;
+    let va = hart.get(op.rs1);
+    let step = hart.steps + u64::from(op.at);
+    if hart.probe.watches(step, va & !(BLOCK - 1), BLOCK, true) {
+        return Flow::Stop;
+    }
+    match hart.cbo_zero(bus, va) {
+        Ok(ends) => after(hart, bus, op, rest, ends),
+        Err(trap) => trapped(hart, op, trap),
+    }
+}
+
+fn manage<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>], field: Field) -> Flow {
+    hart.at = op.at;
+    let va = hart.get(op.rs1);
+    match hart.cbo_manage(bus, va, field) {
+        Ok(()) => after(hart, bus, op, rest, false),
+        Err(trap) => trapped(hart, op, trap),
+    }
+}
+
+fn clean<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>]) -> Flow {
+    manage(hart, bus, op, rest, ENVCFG::CBCFE)
+}
+
+fn inval<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>]) -> Flow {
+    manage(hart, bus, op, rest, ENVCFG::CBIE)
+}
+
+pub(super) fn handler<B: Bus>(name: Name) -> Option<Handler<B>> {
+    Some(match name {
+        Name::CboZero => zero,
+        Name::CboClean | Name::CboFlush => clean,
+        Name::CboInval => inval,
+        _ => return None,
+    })
+}
