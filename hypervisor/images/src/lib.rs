@@ -5,6 +5,9 @@
 //! sentence that says what was found and what was expected, never in a panic.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
+pub mod debian;
 pub mod payload;
 
+pub use catalogue::{Catalogue, Guest, Source};
 pub use payload::{Kind, LoadError, Payload, Segment, Symbols};
