@@ -13,6 +13,7 @@ pub mod finisher;
 pub mod plic;
 pub mod rtc;
 pub mod uart;
+pub mod virtio;
 
 /// Width of one register access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +91,12 @@ pub trait Digest {
 /// Feeds one number to a digest.
 pub(crate) fn feed(sink: &mut dyn FnMut(&[u8]), value: u64) {
     sink(&value.to_le_bytes());
+}
+
+/// Feeds an optional number to a digest, so that `None` differs from every number.
+pub(crate) fn feed_option(sink: &mut dyn FnMut(&[u8]), value: Option<u64>) {
+    sink(&[u8::from(value.is_some())]);
+    feed(sink, value.unwrap_or(0));
 }
 
 /// The low 8 bits.

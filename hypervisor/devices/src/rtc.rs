@@ -11,7 +11,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{Device, Digest, Refused, Width, feed, low_u32, with_word, word_of};
+use crate::{Device, Digest, Refused, Width, feed, feed_option, low_u32, with_word, word_of};
 
 /// Bytes that the window of registers spans.
 pub const WINDOW: u64 = 0x1000;
@@ -33,7 +33,8 @@ pub struct Rtc {
     base: u64,
     latched_high: u32,
     alarm: u64,
-    armed: bool,
+    /// The clock at which the alarm fires: the alarm as it was when ALARM_LOW was written.
+    armed: Option<u64>,
     pending: bool,
     enabled: bool,
     /// Guest time, as last told.
@@ -48,7 +49,7 @@ impl Rtc {
             base: base_ns,
             latched_high: 0,
             alarm: 0,
-            armed: false,
+            armed: None,
             pending: false,
             enabled: false,
             now: 0,
@@ -58,8 +59,8 @@ impl Rtc {
     /// Tells guest time; to be called before an access and at the [`deadline`](Rtc::deadline).
     pub fn set_time(&mut self, now_ns: u64) {
         self.now = now_ns;
-        if self.armed && self.clock() >= self.alarm {
-            self.armed = false;
+        if self.armed.is_some_and(|alarm| self.clock() >= alarm) {
+            self.armed = None;
             self.pending = true;
         }
     }
@@ -67,8 +68,7 @@ impl Rtc {
     /// The guest time at which the alarm fires, if it is armed.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
-        let wait = self.alarm.saturating_sub(self.clock());
-        if self.armed { self.now.checked_add(wait) } else { None }
+        self.now.checked_add(self.armed?.saturating_sub(self.clock()))
     }
 
     fn clock(&self) -> u64 {
@@ -100,7 +100,7 @@ impl Device for Rtc {
             ALARM_LOW => word_of(self.alarm, false),
             ALARM_HIGH => word_of(self.alarm, true),
             IRQ_ENABLED => u64::from(self.enabled),
-            ALARM_STATUS => u64::from(self.armed),
+            ALARM_STATUS => u64::from(self.armed.is_some()),
             _ => return Err(Refused),
         })
     }
@@ -115,12 +115,12 @@ impl Device for Rtc {
             TIME_HIGH => self.set_clock(true, word),
             ALARM_LOW => {
                 self.alarm = with_word(self.alarm, false, word);
-                self.armed = true;
+                self.armed = Some(self.alarm);
                 self.set_time(self.now);
             }
             ALARM_HIGH => self.alarm = with_word(self.alarm, true, word),
             IRQ_ENABLED => self.enabled = word & 1 != 0,
-            CLEAR_ALARM => self.armed = false,
+            CLEAR_ALARM => self.armed = None,
             CLEAR_INTERRUPT => self.pending = false,
             _ => return Err(Refused),
         }
@@ -137,6 +137,7 @@ impl Digest for Rtc {
         feed(sink, self.base);
         feed(sink, u64::from(self.latched_high));
         feed(sink, self.alarm);
-        sink(&[u8::from(self.armed), u8::from(self.pending), u8::from(self.enabled)]);
+        feed_option(sink, self.armed);
+        sink(&[u8::from(self.pending), u8::from(self.enabled)]);
     }
 }
