@@ -100,7 +100,7 @@ pub enum Progress<'a> {
 pub enum FetchError {
     /// A tool is not installed.
     #[error(
-        "{program} was not found: install the packages apt and dpkg, or give a kernel and an \
+        "{program} was not found: install the packages apt, dpkg and coreutils, or give a kernel and an \
          initrd by --kernel and --initrd"
     )]
     NoTool {
@@ -117,7 +117,7 @@ pub enum FetchError {
         source: io::Error,
     },
     /// A tool failed for a reason that we have no advice for.
-    #[error("{program} failed: {}", last_words(complaint))]
+    #[error("{program} failed: {}", words_of(complaint))]
     Tool {
         /// The tool.
         program: &'static str,
@@ -210,11 +210,11 @@ impl FetchError {
     }
 }
 
-/// The last error line of a tool, or its last line.
-fn last_words(complaint: &str) -> &str {
-    let lines = || complaint.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let error = lines().find_map(|line| line.strip_prefix("E: "));
-    error.or_else(|| lines().next()).unwrap_or("it did not say why")
+/// The first error line of apt, as those after it are consequences; of other tools the last line.
+fn words_of(complaint: &str) -> &str {
+    let mut lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines.clone().find_map(|line| line.strip_prefix("E: "));
+    error.or_else(|| lines.next_back()).unwrap_or("it did not say why")
 }
 
 /// The guest's folder in the user's cache, from `XDG_CACHE_HOME` and `HOME`.
@@ -246,8 +246,9 @@ pub fn fetch(
     progress(Progress::Stage(Stage::Index));
     let apt = Apt::set_up(runner, &config, options)?;
     apt.update(progress)?;
-    let mut packages = apt.kernel_packages()?;
-    packages.push(apt.package(BUSYBOX)?);
+    let mut stanzas = apt.kernel_packages()?;
+    stanzas.push(apt.show(BUSYBOX)?);
+    let mut packages: Vec<Package> = stanzas.iter().map(|one| one.package.clone()).collect();
     packages.sort();
     for package in &packages {
         progress(Progress::Package(package));
@@ -259,7 +260,7 @@ pub fn fetch(
     }
 
     progress(Progress::Stage(Stage::Download));
-    let files = apt.download(&packages, progress)?;
+    let files = apt.download(&stanzas, progress)?;
     progress(Progress::Stage(Stage::Unpack));
     let tree = unpack(runner, &files)?;
     progress(Progress::Stage(Stage::Assemble));

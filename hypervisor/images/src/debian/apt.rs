@@ -5,7 +5,9 @@
 //! work on the machine's own directories.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::process::Runner;
@@ -33,10 +35,13 @@ pub(super) struct Apt<'a> {
 }
 
 /// What `apt-cache show` says of one package.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stanza {
     pub(super) package: Package,
     pub(super) depends: Vec<String>,
+    size: u64,
+    /// SHA-256 of the package file, vouched for by the signed index.
+    sha256: String,
 }
 
 impl<'a> Apt<'a> {
@@ -80,34 +85,29 @@ impl<'a> Apt<'a> {
     }
 
     /// The newest kernel's packages: from its constant name to those that hold the files.
-    pub(super) fn kernel_packages(&self) -> Result<Vec<Package>, FetchError> {
+    pub(super) fn kernel_packages(&self) -> Result<Vec<Stanza>, FetchError> {
         let mut wanted = vec!["linux-image-riscv64".to_owned()];
         let mut packages = Vec::new();
         let mut next = 0;
         while let Some(name) = wanted.get(next).cloned() {
             let stanza = self.show(&name)?;
+            for name in &stanza.depends {
+                let part = KERNEL_PARTS.iter().any(|prefix| name.starts_with(prefix));
+                if part && !wanted.contains(name) && wanted.len() < MAX_PACKAGES {
+                    wanted.push(name.clone());
+                }
+            }
             // The first package is only a name for the newest version.
             if next > 0 {
-                packages.push(stanza.package);
-            }
-            for name in stanza.depends {
-                let part = KERNEL_PARTS.iter().any(|prefix| name.starts_with(prefix));
-                if part && !wanted.contains(&name) && wanted.len() < MAX_PACKAGES {
-                    wanted.push(name);
-                }
+                packages.push(stanza);
             }
             next += 1;
         }
-        packages.sort();
         Ok(packages)
     }
 
     /// One package as the index has it.
-    pub(super) fn package(&self, name: &str) -> Result<Package, FetchError> {
-        self.show(name).map(|stanza| stanza.package)
-    }
-
-    fn show(&self, name: &str) -> Result<Stanza, FetchError> {
+    pub(super) fn show(&self, name: &str) -> Result<Stanza, FetchError> {
         let args = ["show", "--no-all-versions", name].map(OsStr::new);
         let missing = || FetchError::NoPackage { name: name.to_owned() };
         match self.runner.run("apt-cache", &args, &mut |_| {}) {
@@ -120,17 +120,40 @@ impl<'a> Apt<'a> {
     /// Downloads packages, going on with what an interrupted run left, and gives their files.
     pub(super) fn download(
         &self,
-        packages: &[Package],
+        stanzas: &[Stanza],
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<PathBuf>, FetchError> {
-        let names: Vec<String> = packages.iter().map(Package::exact).collect();
+        for stanza in stanzas {
+            self.remove_damaged(stanza)?;
+        }
+        let names: Vec<String> = stanzas.iter().map(|stanza| stanza.package.exact()).collect();
         let fixed = ["download", "-q=1", "-o", "APT::Status-Fd=1"];
         let args: Vec<&OsStr> =
             fixed.into_iter().chain(names.iter().map(String::as_str)).map(OsStr::new).collect();
         self.runner
             .run("apt-get", &args, &mut |line| tell(line, progress))
             .map_err(|error| self.explain(error))?;
-        packages.iter().map(|package| find_file(self.runner.dir, package)).collect()
+        let found = stanzas.iter().map(|stanza| {
+            let missing = || FetchError::NoPackage { name: stanza.package.exact() };
+            find_file(self.runner.dir, &stanza.package).ok_or_else(missing)
+        });
+        found.collect()
+    }
+
+    /// apt checks what it downloads, but takes a file that is there by its length alone.
+    fn remove_damaged(&self, stanza: &Stanza) -> Result<(), FetchError> {
+        let Some(path) = find_file(self.runner.dir, &stanza.package) else { return Ok(()) };
+        let failed = |error| FetchError::file(&path, error);
+        if fs::metadata(&path).map_err(failed)?.len() < stanza.size {
+            return Ok(());
+        }
+        let args = [OsStr::new("--"), path.as_os_str()];
+        let sum = self.runner.run("sha256sum", &args, &mut |_| {})?;
+        // A backslash in front says that the name behind the sum is escaped.
+        if sum.trim_start_matches('\\').split_whitespace().next() != Some(&stanza.sha256) {
+            fs::remove_file(&path).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Finds the failures that have a remedy in apt's words.
@@ -151,13 +174,12 @@ impl<'a> Apt<'a> {
 }
 
 /// `apt-get download` names the file after the package, its version and its architecture.
-fn find_file(dir: &Path, package: &Package) -> Result<PathBuf, FetchError> {
+fn find_file(dir: &Path, package: &Package) -> Option<PathBuf> {
     let version = package.version.replace(':', "%3a");
     ["riscv64", "all"]
         .map(|arch| dir.join(format!("{}_{version}_{arch}.deb", package.name)))
         .into_iter()
         .find(|path| path.is_file())
-        .ok_or_else(|| FetchError::NoPackage { name: package.exact() })
 }
 
 fn find_source(machine: Runner<'_>, options: &FetchOptions) -> Result<Source, FetchError> {
@@ -231,7 +253,8 @@ pub(super) fn stanza(text: &str) -> Option<Stanza> {
     let depends = field("Depends").unwrap_or_default();
     let first_word = |one: &str| one.split_whitespace().next().map(str::to_owned);
     let depends = depends.split(',').filter_map(first_word).collect();
-    Some(Stanza { package: Package { name, version }, depends })
+    let (size, sha256) = (field("Size")?.parse().ok()?, field("SHA256")?);
+    Some(Stanza { package: Package { name, version }, depends, size, sha256 })
 }
 
 /// Lines of `APT::Status-Fd`: `dlstatus:<item>:<percent>:<words>`.
@@ -259,6 +282,10 @@ fn quotable<'p>(path: &'p Path, forbidden: &[char]) -> Result<&'p str, FetchErro
     text.ok_or_else(|| FetchError::Path(path.to_owned()))
 }
 
+/// For the user's eyes only: the way through a proxy may hold a password.
 fn write(path: &Path, text: &str) -> Result<(), FetchError> {
-    fs::write(path, text).map_err(|error| FetchError::file(path, error))
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| FetchError::file(path, error))
 }

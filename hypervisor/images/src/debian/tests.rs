@@ -8,7 +8,7 @@ use super::cpio::{Node, Tree};
 use super::manifest::{describe, write_whole};
 use super::modules::{Index, Info, Module, Selection, info, module_name};
 use super::sources::{Entry, Source, deb822, debian_archive, one_line, usable_uri};
-use super::{Debian, InstalledError, Manifest, Package, apt, default_folder, initrd, last_words};
+use super::{Debian, InstalledError, Manifest, Package, apt, default_folder, initrd, words_of};
 
 fn entry(uri: &str, suites: &[&str], components: &[&str], signed_by: Option<&str>) -> Entry {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -121,6 +121,8 @@ fn the_first_stanza_says_version_and_dependencies() {
 Package: linux-image-riscv64
 Version: 6.12.107-1
 Depends: linux-image-6.12.107+deb13-riscv64 (= 6.12.107-1), kmod | busybox (>= 1)
+Size: 1652
+SHA256: f60ca779
 Description: Linux
 
 Package: linux-image-riscv64
@@ -130,13 +132,14 @@ Version: 5
     assert_eq!(stanza.package.exact(), "linux-image-riscv64=6.12.107-1");
     assert_eq!(stanza.depends, ["linux-image-6.12.107+deb13-riscv64", "kmod"]);
     assert_eq!(apt::stanza(""), None);
+    assert_eq!(apt::stanza("Package: a\nVersion: 1\nSize: -1\nSHA256: f6\n"), None);
 }
 
 #[test]
 fn a_tool_that_failed_is_quoted_shortly() {
-    assert_eq!(last_words("W: x\nE: no space\n   more\n"), "no space");
-    assert_eq!(last_words("dpkg-deb: error: bad\n\n"), "dpkg-deb: error: bad");
-    assert_eq!(last_words(""), "it did not say why");
+    assert_eq!(words_of("W: x\nE: no space\nE: so nothing done\n"), "no space");
+    assert_eq!(words_of("dpkg-deb: error: bad\n\n"), "dpkg-deb: error: bad");
+    assert_eq!(words_of(""), "it did not say why");
 }
 
 #[test]
