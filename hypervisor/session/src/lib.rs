@@ -13,6 +13,7 @@ mod link;
 #[cfg(feature = "serde")]
 mod mode;
 mod position;
+mod script;
 mod sink;
 mod stats;
 mod view;
@@ -24,6 +25,7 @@ pub use exit::{
 pub use inputs::{Idle, Input, Inputs, NoInputs};
 pub use link::{Client, Server, link};
 pub use position::{Position, VcpuId};
+pub use script::{Script, ScriptError};
 pub use sink::{NullSink, Sink};
 pub use stats::{Histogram, KindStats, Stats};
 pub use view::{Overview, RunState, VcpuState, VcpuView};
