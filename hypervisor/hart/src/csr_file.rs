@@ -49,7 +49,7 @@ impl Hart {
                 refuse(MSTATUS::TVM.is_set(self.csr.mstatus), Trap::illegal())
             }
             Csr::STIMECMP | Csr::VSTIMECMP => self.check_timer(csr),
-            Csr(number) if number >= Csr::CYCLE.0 && number <= Csr::HPMCOUNTER31.0 => {
+            Csr(number) if (Csr::CYCLE.0..=Csr::HPMCOUNTER31.0).contains(&number) => {
                 self.check_counter(number & 31)
             }
             _ => Ok(()),

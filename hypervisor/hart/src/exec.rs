@@ -11,6 +11,7 @@ mod base;
 mod bits;
 mod cache;
 mod csr;
+mod fp;
 mod hypervisor;
 mod memory;
 mod multiply;
@@ -42,8 +43,9 @@ fn ends_block(name: Name) -> bool {
 }
 
 /// The operands as the handlers want them: `imm` of jumps, branches and `auipc` from the block's
-/// first pc on, where it fits.
+/// first pc on.
 #[expect(clippy::cast_possible_truncation, reason = "immediates have at most 32 bits")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other formats are plain")]
 fn operands<B: Bus>(insn: &Insn, begin: u8, at: u8) -> Op<B> {
     let begin_bytes = i64::from(begin) * 2;
     let sink = |reg: u8| if reg == 0 { SINK } else { reg };
@@ -82,12 +84,12 @@ impl Hart {
     /// The integer register in slot `reg`.
     #[inline(always)]
     pub(crate) fn get(&self, reg: u8) -> u64 {
-        self.x[usize::from(reg & 63)]
+        self.x[usize::from(reg)]
     }
 
     #[inline(always)]
     pub(crate) fn set(&mut self, reg: u8, value: u64) {
-        self.x[usize::from(reg & 63)] = value;
+        self.x[usize::from(reg)] = value;
     }
 }
 
@@ -107,5 +109,6 @@ fn handler<B: Bus>(insn: &Insn) -> Handler<B> {
         .or_else(|| privileged::handler(insn.op))
         .or_else(|| hypervisor::handler(insn.op))
         .or_else(|| cache::handler(insn.op))
+        .or_else(|| fp::handler(insn.op))
         .unwrap_or(illegal)
 }

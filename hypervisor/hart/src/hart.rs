@@ -10,8 +10,9 @@ use crate::probe::Probe;
 use crate::tlb::{GuestTlb, Key, Tlb};
 use crate::walk::{Rights, TableUse};
 
-/// Number of slots for integer registers: 32, and sinks for writes of `x0`.
-pub(crate) const N_X: usize = 64;
+/// Number of slots for integer registers: 32, and sinks for writes of `x0`. As many as a `u8` can
+/// name, so that no access needs a check.
+pub(crate) const N_X: usize = 256;
 /// Index of the slot that swallows writes of `x0`.
 pub(crate) const SINK: u8 = 32;
 

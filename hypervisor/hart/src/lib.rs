@@ -15,6 +15,7 @@ mod csr_file;
 mod csrs;
 mod engine;
 mod exec;
+pub mod float;
 mod hart;
 mod pmp;
 mod probe;

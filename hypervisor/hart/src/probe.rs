@@ -6,7 +6,7 @@
 use isa::{Csr, Mode};
 
 use crate::bus::Bus;
-use crate::hart::{Hart, N_X, Report, Trap};
+use crate::hart::{Hart, Report, Trap};
 use crate::tlb::PAGE_MASK;
 use crate::walk::{Access, Rights};
 
@@ -200,7 +200,7 @@ impl Hart {
 
     /// Every word of the architectural state, in a fixed order: what a digest covers.
     pub fn for_each_word(&self, mut f: impl FnMut(u64)) {
-        self.x[..N_X / 2].iter().for_each(|word| f(*word));
+        self.x[..32].iter().for_each(|word| f(*word));
         self.f.iter().for_each(|word| f(*word));
         for word in [
             self.pc,

@@ -114,7 +114,9 @@ impl Hart {
                 self.pc = self.pc.wrapping_add(2 * block.begin(n));
             }
             Flow::Jump => self.steps += u64::from(self.at) + 1,
-            _ => self.leave_early(block, flow),
+            Flow::Sync | Flow::SyncJump | Flow::Wait | Flow::Trap | Flow::Stop => {
+                self.leave_early(block, flow);
+            }
         }
         self.at = 0;
         flow
@@ -192,13 +194,14 @@ fn completed(mut trap: Trap, raw: u32, pc: u64) -> Trap {
         {
             trap.tinst = transformed(raw).map_or(0, |word| word | trap.tinst);
         }
-        _ => {}
+        Cause::Exception(_) | Cause::Interrupt(_) => {}
     }
     trap
 }
 
 /// Privileged manual, "Transformed Instruction or Pseudoinstruction for mtinst or htinst": the
 /// instruction with its address operand taken out; the offset is added by the caller.
+#[expect(clippy::wildcard_enum_match_arm, reason = "no other format accesses memory")]
 fn transformed(raw: u32) -> Option<u64> {
     use isa::Format;
     let insn = isa::decode(raw)?;

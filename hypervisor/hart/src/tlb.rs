@@ -88,7 +88,6 @@ impl std::fmt::Debug for Tlb {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "masked to the size of the array")]
 fn index(va: u64) -> usize {
     (va >> 12) as usize & (N_ENTRIES - 1)
 }

@@ -1,6 +1,6 @@
 //! Interrupts, trap entry and trap return: to M, HS, HU or VS.
 
-use isa::fields::{HSTATUS, HUSTATUS, MIP, MSTATUS, SSTATUS, TVEC};
+use isa::fields::{HSTATUS, HUSTATUS, MSTATUS, SSTATUS, TVEC};
 use isa::{Cause, Exception, Ext, Interrupt, Mode};
 
 use crate::csr_file::{HU_BITS, NS_PER_TICK, VS_BITS};
@@ -327,12 +327,6 @@ impl Hart {
             next = next.min(deadline(now, csr.vtimecmp, csr.hutimedelta));
         }
         next
-    }
-
-    /// Whether a bit of `mip` that ends a park is up: any interrupt for HU, or one that the guest
-    /// has enabled.
-    pub(crate) fn unparks(&self) -> bool {
-        self.mip() & self.csr.mie & (HU_BITS | VS_BITS | MIP::SGEIP.mask()) != 0
     }
 }
 

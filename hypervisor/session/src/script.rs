@@ -198,7 +198,7 @@ fn nanoseconds(text: &str) -> Result<u64, &'static str> {
         "s" => 1_000_000_000,
         _ => return Err(WRONG),
     };
-    let number: u64 = number.parse().map_err(|_| WRONG)?;
+    let number: u64 = number.parse().or(Err(WRONG))?;
     number.checked_mul(scale).ok_or("the time is longer than 584 years")
 }
 

@@ -1,6 +1,6 @@
 //! What a CSR reads as. Reading changes nothing.
 
-use isa::fields::{ENVCFG, FCSR, HUSTATUS, MIP, MSTATUS, PMPCFG, SSTATUS, VTIMECTL};
+use isa::fields::{FCSR, HUSTATUS, MIP, MSTATUS, PMPCFG, SSTATUS, VTIMECTL};
 use isa::{Csr, Ext};
 
 use super::masks::{HU_BITS, S_BITS, SSTATUS_VISIBLE, VS_BITS};
@@ -73,7 +73,7 @@ impl Hart {
     /// The CSR's value.
     pub(crate) fn read_csr(&self, csr: Csr) -> u64 {
         match csr.level() {
-            _ if csr.0 >= Csr::CYCLE.0 && csr.0 <= Csr::HPMCOUNTER31.0 => self.read_counter(csr),
+            _ if (Csr::CYCLE.0..=Csr::HPMCOUNTER31.0).contains(&csr.0) => self.read_counter(csr),
             3 => self.read_machine(csr),
             2 => self.read_hypervisor(csr),
             1 => self.read_supervisor(csr),
@@ -115,10 +115,10 @@ impl Hart {
             Csr::MCYCLE => self.read_counter(Csr::CYCLE),
             Csr::MINSTRET => self.read_counter(Csr::INSTRET),
             Csr::MHARTID => self.id as u64,
-            Csr(n) if n >= Csr::PMPCFG0.0 && n <= Csr::PMPCFG14.0 => {
+            Csr(n) if (Csr::PMPCFG0.0..=Csr::PMPCFG14.0).contains(&n) => {
                 self.read_pmpcfg(usize::from(n - Csr::PMPCFG0.0) * 4)
             }
-            Csr(n) if n >= Csr::PMPADDR0.0 && n <= Csr::PMPADDR63.0 => {
+            Csr(n) if (Csr::PMPADDR0.0..=Csr::PMPADDR63.0).contains(&n) => {
                 self.read_pmpaddr(usize::from(n - Csr::PMPADDR0.0))
             }
             // mvendorid, marchid and mimpid: not a commercial, registered implementation.
@@ -239,7 +239,7 @@ impl Hart {
     /// Whether `cbo.*` and the like are allowed by the environments above the current mode:
     /// the field's value in `menvcfg`, `henvcfg` and `senvcfg`, as far as they apply.
     pub(crate) fn envcfgs(&self) -> (u64, u64, u64) {
-        let all = u64::MAX & !ENVCFG::CBIE.mask() | ENVCFG::CBIE.set(0, 3);
+        let all = u64::MAX;
         let menvcfg = if self.prv == 3 { all } else { self.csr.menvcfg };
         let henvcfg = if self.virt { self.csr.henvcfg } else { all };
         let senvcfg = if self.prv == 0 { self.csr.senvcfg } else { all };

@@ -77,10 +77,10 @@ impl Hart {
             Csr::MINSTRET => {
                 self.csr.minstret = value.wrapping_sub(self.instret_base() + 1);
             }
-            Csr(n) if n >= Csr::PMPCFG0.0 && n <= Csr::PMPCFG14.0 => {
+            Csr(n) if (Csr::PMPCFG0.0..=Csr::PMPCFG14.0).contains(&n) => {
                 self.write_pmpcfg(usize::from(n - Csr::PMPCFG0.0) * 4, value);
             }
-            Csr(n) if n >= Csr::PMPADDR0.0 && n <= Csr::PMPADDR63.0 => {
+            Csr(n) if (Csr::PMPADDR0.0..=Csr::PMPADDR63.0).contains(&n) => {
                 self.write_pmpaddr(usize::from(n - Csr::PMPADDR0.0), value);
             }
             _ => {}
