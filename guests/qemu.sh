@@ -22,7 +22,7 @@ for elf in ${*:-prebuilt/*.elf}; do
         # shellcheck disable=SC2086 # the flags are words
         out=$(timeout 60 "$QEMU" -M virt -m 256 -smp "$harts" $flags -nographic -kernel "$elf" </dev/null 2>&1)
         code=$?
-        verdict=$(printf '%s\n' "$out" | tr -d '\r' | grep -aE "^(PASS|FAIL) $name" | tail -n 1)
+        verdict=$(printf '%s\n' "$out" | tr -d '\r' | grep -aoE "(PASS|FAIL) $name.*" | tail -n 1)
         if [ "$code" != 0 ] || [ "$verdict" != "PASS $name" ]; then failed=1; fi
         echo "$name, $harts harts: exit $code, ${verdict:-no verdict}"
     done

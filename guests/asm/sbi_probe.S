@@ -1,5 +1,19 @@
-// The SBI answers every probe, refuses what it does not know, and changes only a0 and a1.
+// The SBI answers every probe, refuses what it does not know or what is no RAM, and changes only a0, a1.
 #include "check.h"
+
+// A console write and a console read of 8 bytes at an address, both refused.
+.macro refused low, high, count=8
+    li   a0, \count
+    li   a1, \low
+    li   a2, \high
+    sbi  EID_DBCN, 0
+    expect a0, -3, "console_write from \high:\low"
+    li   a0, \count
+    li   a1, \low
+    li   a2, \high
+    sbi  EID_DBCN, 1
+    expect a0, -3, "console_read into \high:\low"
+.endm
 
 guest sbi_probe
 main:
@@ -83,7 +97,7 @@ main:
 
 7:  li   a0, EID_DBCN
     sbi  EID_BASE, 3
-    beqz a1, 8f
+    beqz a1, 10f
     li   a0, '*'
     sbi  EID_DBCN, 2
     expect a0, 0, "console_write_byte"
@@ -95,27 +109,47 @@ main:
     sbi  EID_DBCN, 0
     expect a0, 0, "console_write of nothing"
     expect a1, 0, "bytes written of nothing"
-    li   a0, 8
-    la   a1, buffer
+    sbi  EID_BASE, 1            // OpenSBI (1) trusts its guest with addresses: the rest is not for it
+    li   t0, 1
+    beq  a1, t0, 10f
+    refused HOLE, 0
+    refused UART, 0             // a device is no memory either
+    refused 0, 0
+    refused 0x7ffffffc, 0       // ends in RAM
+    refused -4, 0               // wraps around
+    refused FRESH, 1            // the high half counts
+    refused FRESH, 0, -1        // longer than any RAM
+    li   a0, 4                  // RAM that was never touched may be read into, over a page's end
+    li   a1, FRESH + 0xffe
     li   a2, 0
     sbi  EID_DBCN, 1
-    expect a0, 0, "console_read"
-    li   t0, 9
-    bltu a1, t0, 9f
-    text a0, "console_read gave more than asked for"
-    j    fail
-9:  li   a0, 8
-    li   a1, HOLE
+    expect a0, 0, "console_read into fresh pages"
+    li   a1, FRESH + 0x2ffe     // and written from, likewise
+    li   t0, '.' + ('.' << 8) + ('.' << 16) + ('\n' << 24)
+    sw   t0, (a1)
+    li   a0, 4
     li   a2, 0
     sbi  EID_DBCN, 0
-    expect a0, -3, "console_write from a hole"
-    li   a0, 8
-    li   a1, HOLE
-    li   a2, 0
-    sbi  EID_DBCN, 1
-    expect a0, -3, "console_read into a hole"
+    expect a0, 0, "console_write over the end of a page"
+    expect a1, 4, "bytes written"
 
-8:  .irp r, ra, t0, t1, t2, t3, t4, t5, t6, s0, s1, s2, s3, s5, s6, s7, s8, s9, s10, s11, gp, a2, a3, a4, a5
+    call count_harts            // a hart cannot be started where there is no RAM
+    li   t0, 2
+    bltu a0, t0, 10f
+    la   s2, addresses
+9:  ld   a1, (s2)
+    beqz a1, 10f
+    li   a0, 1
+    li   a2, 0
+    sbi  EID_HSM, 0
+    expect a0, -5, "hart_start outside of RAM"
+    li   a0, 1
+    sbi  EID_HSM, 2
+    expect a1, 1, "status of a hart that was not started"
+    addi s2, s2, 8
+    j    9b
+
+10: .irp r, ra, t0, t1, t2, t3, t4, t5, t6, s0, s1, s2, s3, s5, s6, s7, s8, s9, s10, s11, gp, a2, a3, a4, a5
     auipc \r, 0                 // a different value in each
     .endr
     call checksum
@@ -171,5 +205,5 @@ names:
     extension 0x535441, 0, STA
     .word 0
 
-    .bss
-buffer: .zero 8
+    .align 3
+addresses: .dword HOLE, UART, 0x7ffffffe, 0x1000000000000, -2, 0
