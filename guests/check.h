@@ -101,8 +101,14 @@ guest_name: .asciz "\name"
     expect_reg s9, t5, "sepc of: \insn"
 .endm
 
-// Start another hart at a label: it arrives with a0 = its id, its own stack, traps caught.
+// Start another hart at a label: it arrives with a0 = its id, its own stack, traps caught. The
+// hart that firmware booted may still be on its way to stopped (see start.S).
 .macro start_hart hart, label
+.Lpending\@:
+    mv   a0, \hart
+    sbi  EID_HSM, 2
+    li   t6, 1
+    bne  a1, t6, .Lpending\@
     mv   a0, \hart
     la   a1, _start_other
     la   a2, \label

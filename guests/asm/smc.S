@@ -53,15 +53,10 @@ patched:
     call count_harts
     li   t0, 2
     bltu a0, t0, pass
-    li   t0, ADDI_A0
-    sw   t0, (s0)
-    fence.i
     li   s1, 1
     start_hart s1, runner
-    li   s3, 0
-2:  wait_for returned, s3       // the other hart runs the code over and over
-    addi s3, s3, 1
-    slli t0, s3, 20
+    li   s3, 20
+2:  slli t0, s3, 20             // new code, fenced on the other hart, run there when told
     li   t1, ADDI_A0
     or   t0, t0, t1
     sw   t0, (s0)
@@ -70,18 +65,32 @@ patched:
     li   a1, 0
     sbi  EID_RFNC, 0
     expect a0, 0, "remote_fence_i"
-    li   t0, 20
-    bltu s3, t0, 2b
-    wait_for returned, s3
+    la   s2, go
+    fence rw, rw
+    sd   s3, (s2)
+3:  ld   t0, (s2)
+    bnez t0, 3b
+    fence rw, rw
+    ld   t0, returned
+    expect_reg t0, s3, "what the other hart ran"
+    addi s3, s3, -1
+    bnez s3, 2b
     j    pass
 
 runner:
     li   s0, FRESH
-    la   s1, returned
-1:  jalr s0
-    sd   a0, (s1)
-    j    1b
+    la   s1, go
+4:  ld   t0, (s1)
+    beqz t0, 4b
+    fence rw, rw
+    jalr s0
+    la   t0, returned
+    sd   a0, (t0)
+    fence rw, rw
+    sd   zero, (s1)
+    j    4b
 
-    .data
+    .bss
     .align 3
-returned: .dword -1
+go: .zero 8
+returned: .zero 8

@@ -160,6 +160,8 @@ int main(uint64_t id)
     console_start();
     look_at_virtio(1);
     for (uint64_t i = 1; i < n_harts; i++) {
+        while (sbi(EID_HSM, 2, i, 0, 0, 0).value != 1)     // the boot hart may be stopping still
+            ;
         struct sbi r = sbi(EID_HSM, 0, i, (uint64_t)_start_other, (uint64_t)second_hart, 0);
         if (r.error) fail_pair("hart_start: hart, error:", i, (uint64_t)r.error);
     }
