@@ -1,2 +1,38 @@
 //! The VM plane: VM assembly, vCPU loop, exit handlers, stage-2 tables, SBI.
+//!
+//! Modules in reading order: the map and the configuration, the run loop ([`vcpu`](Host)), one
+//! handler per exit cause, SBI, stage-2 tables and guest memory, devices on their bus, the stream
+//! of events and the answers to watchers.
+//!
+//! What is never here: the hart, the machine or the driver (all hardware is behind
+//! [`dv::Dv`]), the host's clock, files or terminal, and any input that did not come through
+//! [`session::Inputs`]. Whatever a guest does ends in an exception for the guest, an exit with an
+//! outcome, or a stop with a reason.
 #![forbid(unsafe_code)]
+
+mod bus;
+mod config;
+mod disk;
+mod exits;
+mod fdt;
+mod gstage;
+mod inject;
+pub mod layout;
+mod live;
+mod memory;
+mod mmio;
+mod sbi;
+mod stream;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod vcpu;
+mod vm;
+
+pub use config::{ConfigError, ConsoleDevice, Leaf, MAX_CMDLINE, MAX_VCPUS, Segment, VmConfig};
+pub use disk::AnyDisk;
+pub use fdt::dump_dtb;
+pub use gstage::{Mapping, Rights};
+pub use vcpu::Host;
+pub use vm::Vm;

@@ -1,0 +1,308 @@
+//! The run loop: from one trap, slice end or deadline to the next.
+//!
+//! ```text
+//!            Trap                          Enter
+//!   wait ──────────▶ take ▶ handle ▶ count ▶ tell ▶ enter ──▶ huret
+//!    ▲  │                                     │ Park ──▶ huret, park
+//!    │  │ Slice: commands, inputs             │ Halt ──▶ (until hart_start)
+//!    │  │ Alarm: devices                      └ End  ──▶ reset, or the run ends
+//!    └──┘ Idle:  inputs until the deadline
+//! ```
+
+use dv::{Denied, Dv, Woken};
+use isa::Csr;
+use session::{Exit, Idle, Input, Inputs, Position, Server, Sink, Stats, Stop, VmState};
+
+use crate::exits::{Done, End, Next, Taken};
+use crate::sbi::hsm::{Hsm, vcpu_id};
+use crate::stream::LINE_MAX;
+use crate::vm::Vm;
+
+/// What the VM plane keeps of a vCPU.
+#[derive(Debug)]
+pub(crate) struct Vcpu {
+    // Runtime state.
+    pub(crate) hsm: Hsm,
+    /// It is, or was until its last wait ended, suspended by `hart_suspend`.
+    pub(crate) suspended: bool,
+    // Statistics.
+    pub(crate) stats: Stats,
+    /// Its steps at its exit before.
+    steps_before: u64,
+}
+
+impl Vcpu {
+    pub(crate) fn new() -> Self {
+        Self { hsm: Hsm::Stopped, suspended: false, stats: Stats::default(), steps_before: 0 }
+    }
+}
+
+/// Everything outside of a VM that a run talks to.
+pub struct Host<'a> {
+    /// Where inputs come from.
+    pub inputs: &'a mut dyn Inputs,
+    /// Where events go.
+    pub sinks: Vec<&'a mut dyn Sink>,
+    /// A watcher that asks and commands.
+    pub server: Option<&'a mut Server>,
+    /// Host nanoseconds, for the time that handlers take. No guest ever sees it.
+    pub stopwatch: Option<&'a mut dyn FnMut() -> u64>,
+}
+
+impl<'a> Host<'a> {
+    /// A host that gives inputs and wants to know nothing.
+    pub fn new(inputs: &'a mut dyn Inputs) -> Self {
+        Self { inputs, sinks: Vec::new(), server: None, stopwatch: None }
+    }
+}
+
+impl std::fmt::Debug for Host<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("sinks", &self.sinks.len())
+            .field("server", &self.server.is_some())
+            .field("stopwatch", &self.stopwatch.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Dv> Vm<D> {
+    /// Runs until there is a reason to stop.
+    pub fn run(&mut self, host: &mut Host<'_>) -> Stop {
+        let end = self.run_to_end(host);
+        self.flush_console(host);
+        let stop = self.stop_of(end);
+        let step = self.dv.steps();
+        self.stream.vm(step, VmState::Ended(stop.clone()), &mut host.sinks);
+        self.ended(&stop, host);
+        stop
+    }
+
+    fn run_to_end(&mut self, host: &mut Host<'_>) -> Result<End, Denied> {
+        self.sink_wants_exits = self.stream.wants_exits(&host.sinks);
+        if !self.booted {
+            self.boot(host)?;
+        }
+        loop {
+            match self.turn(host)? {
+                None => {}
+                Some(End::Reset) if self.reboot => self.reset(host)?,
+                Some(end) => return Ok(end),
+            }
+        }
+    }
+
+    /// Lets the guest run until it needs us, and does what it needs.
+    fn turn(&mut self, host: &mut Host<'_>) -> Result<Option<End>, Denied> {
+        match self.dv.wait() {
+            Woken::Trap(vcpu) => self.exit(vcpu, host),
+            Woken::Slice => self.slice_end(host),
+            Woken::Alarm => {
+                self.bus.alarm_over();
+                self.devices_due().map(|()| None)
+            }
+            Woken::Idle(deadline) => self.idle(deadline, host),
+            Woken::StepLimit => Ok(Some(End::StepLimit)),
+            Woken::Killed => Err(Denied),
+        }
+    }
+
+    /// The life of an exit.
+    fn exit(&mut self, vcpu: usize, host: &mut Host<'_>) -> Result<Option<End>, Denied> {
+        let timed = self.start_watch(host);
+        let taken = self.take(vcpu)?;
+        let done = self.handle(vcpu, &taken)?;
+        self.count(vcpu, &done);
+        self.tell(vcpu, &taken, &done, host);
+        let end = self.enter(vcpu, done.next)?;
+        self.stop_watch(vcpu, &done, timed, host);
+        Ok(end)
+    }
+
+    /// Reads what every handler needs of the HU CSRs.
+    fn take(&mut self, vcpu: usize) -> Result<Taken, Denied> {
+        self.vcpus[vcpu].suspended = false;
+        let cause = self.dv.csr(vcpu, Csr::UCAUSE)?;
+        let pc = self.dv.csr(vcpu, Csr::UEPC)?;
+        Ok(Taken { cause, pc, mode: self.dv.mode(vcpu) })
+    }
+
+    /// Counts the exit and the guest's steps before it.
+    fn count(&mut self, vcpu: usize, done: &Done) {
+        let steps = self.dv.vcpu_steps(vcpu);
+        let vcpu = &mut self.vcpus[vcpu];
+        vcpu.stats.count(done.cause.kind(), steps.saturating_sub(vcpu.steps_before));
+        vcpu.steps_before = steps;
+    }
+
+    /// Sends the event, and those that follow from it.
+    fn tell(&mut self, vcpu: usize, taken: &Taken, done: &Done, host: &mut Host<'_>) {
+        if self.sink_wants_exits {
+            let exit = Exit {
+                seq: 0,
+                step: self.dv.steps(),
+                vcpu: vcpu_id(vcpu),
+                time_ns: self.dv.now_ns(),
+                pc: taken.pc,
+                mode: taken.mode,
+                cause: done.cause,
+                outcome: done.outcome,
+            };
+            self.stream.exit(exit, &mut host.sinks);
+        } else {
+            self.stream.pass_exit();
+        }
+        if !self.news.is_empty() {
+            let step = self.dv.steps();
+            for state in self.news.drain(..) {
+                self.stream.vm(step, state, &mut host.sinks);
+            }
+        }
+        let output = self.bus.output();
+        if output.last() == Some(&b'\n') || output.len() >= LINE_MAX {
+            self.flush_console(host);
+        }
+    }
+
+    /// Puts the vCPU where the handler wants it.
+    fn enter(&mut self, vcpu: usize, next: Next) -> Result<Option<End>, Denied> {
+        match next {
+            Next::Enter => self.dv.huret(vcpu)?,
+            Next::Park => {
+                self.dv.huret(vcpu)?;
+                self.dv.park(vcpu);
+            }
+            Next::Halt => self.dv.stop(vcpu),
+            Next::End(end) => return Ok(Some(end)),
+        }
+        Ok(None)
+    }
+
+    /// One exit in `sample_every` is timed.
+    fn start_watch(&mut self, host: &mut Host<'_>) -> Option<u64> {
+        let stopwatch = host.stopwatch.as_mut()?;
+        self.until_sample = self.until_sample.checked_sub(1)?;
+        if self.until_sample > 0 {
+            return None;
+        }
+        self.until_sample = self.sample_every;
+        Some(stopwatch())
+    }
+
+    fn stop_watch(&mut self, vcpu: usize, done: &Done, started: Option<u64>, host: &mut Host<'_>) {
+        if let (Some(started), Some(stopwatch)) = (started, host.stopwatch.as_mut()) {
+            let took = stopwatch().saturating_sub(started);
+            self.vcpus[vcpu].stats.sample(done.cause.kind(), took);
+        }
+    }
+
+    /// Between two slices: the only place where the outside gets a word in.
+    fn slice_end(&mut self, host: &mut Host<'_>) -> Result<Option<End>, Denied> {
+        self.flush_console(host);
+        if let Some(end) = self.serve(host) {
+            return Ok(Some(end));
+        }
+        self.take_inputs(host).map(|taken| taken.1)
+    }
+
+    /// Takes all inputs that are due. Says whether there were any, and whether one ends the run.
+    fn take_inputs(&mut self, host: &mut Host<'_>) -> Result<(bool, Option<End>), Denied> {
+        let mut any = false;
+        while let Some(input) = host.inputs.next(self.position(), self.dv.now_ns()) {
+            any = true;
+            if let Some(end) = self.apply(input, host)? {
+                return Ok((any, Some(end)));
+            }
+        }
+        Ok((any, None))
+    }
+
+    /// Gives one input to the guest.
+    fn apply(&mut self, input: Input, host: &mut Host<'_>) -> Result<Option<End>, Denied> {
+        let end = match &input {
+            Input::Console(bytes) => {
+                self.bus.type_in(bytes);
+                None
+            }
+            Input::Quit => Some(End::User),
+            // A kind of input that this VM has no device for.
+            _ => None,
+        };
+        let step = self.dv.steps();
+        self.stream.input(step, input, &mut host.sinks);
+        self.devices_due()?;
+        Ok(end)
+    }
+
+    /// A deadline of a device, or new input for one.
+    fn devices_due(&mut self) -> Result<(), Denied> {
+        let now = self.dv.now_ns();
+        self.bus.settle(&mut self.dv, &mut self.ram, now)
+    }
+
+    /// No vCPU can run: time goes on to the next deadline, unless an input comes first.
+    fn idle(&mut self, deadline: Option<u64>, host: &mut Host<'_>) -> Result<Option<End>, Denied> {
+        self.flush_console(host);
+        if let Some(end) = self.serve(host) {
+            return Ok(Some(end));
+        }
+        let (any, end) = self.take_inputs(host)?;
+        if any || end.is_some() {
+            return Ok(end);
+        }
+        let (at, now) = (self.position(), self.dv.now_ns());
+        match (host.inputs.idle(at, now, deadline), deadline) {
+            (Idle::Deadline | Idle::Never, Some(deadline)) => {
+                self.dv.advance(deadline.max(now));
+                self.devices_due()?;
+                Ok(None)
+            }
+            (Idle::Input { time_ns, input }, _) => {
+                // Time neither runs backwards nor past what was waited for.
+                let until = time_ns.max(now).min(deadline.unwrap_or(u64::MAX).max(now));
+                self.dv.advance(until);
+                self.apply(input, host)
+            }
+            // Commands were served above, and will be at the next turn.
+            (Idle::Attention, _) => Ok(None),
+            (Idle::Deadline | Idle::Never, None) => Ok(Some(End::Deadlock)),
+        }
+    }
+
+    /// Sends what the guest has written so far.
+    pub(crate) fn flush_console(&mut self, host: &mut Host<'_>) {
+        let output = self.bus.output();
+        if !output.is_empty() {
+            host.inputs.output(output);
+            let step = self.dv.steps();
+            self.stream.console(step, output, &mut host.sinks);
+        }
+    }
+
+    /// Where the run is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { step: self.dv.steps(), seq: self.stream.seq() }
+    }
+
+    /// The reason as the outside hears it.
+    fn stop_of(&self, end: Result<End, Denied>) -> Stop {
+        match end {
+            Ok(End::PowerOff) => Stop::PowerOff,
+            Ok(End::Failed(code)) => Stop::Failed { code },
+            Ok(End::Reset) => Stop::Reset,
+            Ok(End::StepLimit) => Stop::StepLimit,
+            Ok(End::Deadlock) => Stop::Deadlock,
+            Ok(End::User) => Stop::User,
+            Ok(End::Unexpected { cause, tval, pc }) => Stop::Crashed {
+                reason: format!(
+                    "no policy for an exit with ucause {cause:#x}, utval {tval:#x} at {pc:#x}"
+                ),
+            },
+            Err(Denied) => {
+                let reason = self.dv.reason().unwrap_or("the driver gave no reason");
+                Stop::Killed { reason: reason.to_owned() }
+            }
+        }
+    }
+}
