@@ -11,9 +11,10 @@
 _start:                         // firmware may pick any boot hart; guests begin on hart 0
     beqz a0, 1f
     mv   a2, a1
-    li   a0, 0
+2:  li   a0, 0                  // until it works: hart 0 may not have come up yet
     la   a1, _start
     sbi  EID_HSM, 0
+    bnez a0, 2b
     sbi  EID_HSM, 1
 1:  call set_up_hart
     mv   s1, a1
