@@ -1,2 +1,98 @@
-//! The terminal UI: state, views, keys.
+//! The terminal UI: a live view of a run, driven through a [`Session`].
+//!
+//! One direction only: what happens becomes a message (`update::Msg`), `update` is the only writer
+//! of the model, and what is to be done comes back as an effect; a view is a function of the
+//! model. Below the model nothing knows a terminal; above it nothing knows a session. The guest's
+//! output is data for a terminal emulator, never bytes for the user's terminal.
+//!
+//! Keys, footer and help come from one registry (`keys`). Nothing is drawn while nothing changes.
 #![forbid(unsafe_code)]
+
+mod console;
+mod drive;
+mod encode;
+mod feed;
+mod format;
+mod keys;
+mod model;
+mod quantiles;
+mod rates;
+mod shown;
+mod term;
+mod theme;
+mod update;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use session::{Session, Stop};
+
+pub use theme::Colors;
+
+/// What the monitor needs to know of its surroundings.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What the guest is called until the session says it.
+    pub name: String,
+    /// How many colours to use.
+    pub colors: Colors,
+    /// When this becomes true, [`run`] gives the terminal back and returns: for the program's
+    /// handlers of SIGTERM, SIGHUP and SIGINT.
+    pub stop: Arc<AtomicBool>,
+    /// Stops this process as Ctrl-Z does (raises SIGTSTP) and returns when it goes on; without it
+    /// Ctrl-Z says that it cannot.
+    pub suspend: Option<fn()>,
+}
+
+/// How the user left the monitor; what becomes of the run is the caller's part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The user wants the run to end in good order.
+    PowerOff,
+    /// The user wants the run to end at once.
+    Kill,
+    /// The run had ended for this reason, then the user left.
+    Ended(Stop),
+    /// The session went away without a reason, then the user left.
+    Lost,
+    /// [`Options::stop`] was set.
+    Stopped,
+}
+
+/// Why the monitor could not do its work. The terminal was given back in each case.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// Standard output is a file or a pipe.
+    #[error("standard output is not a terminal")]
+    NotATerminal,
+    /// `TERM=dumb`.
+    #[error("the terminal cannot move its cursor (TERM=dumb)")]
+    DumbTerminal,
+    /// Another thread panicked; its panic hook has the terminal.
+    #[error("a thread of this program panicked")]
+    Panicked,
+    /// Reading from or writing to the terminal failed.
+    #[error("the terminal failed")]
+    Terminal(#[from] io::Error),
+}
+
+/// Owns the terminal and shows `session` until the user leaves.
+///
+/// Returns as well when [`Options::stop`] is set. When the run ends the monitor stays, so that the
+/// last screen can be read. A panic of any thread gives the terminal back before its message is
+/// printed.
+///
+/// # Errors
+/// [`MonitorError`] if there is no usable terminal, or it fails.
+pub fn run(session: &mut dyn Session, options: Options) -> Result<Outcome, MonitorError> {
+    let mut term = term::Term::enter(&options)?;
+    let size = term.size()?;
+    let mut model = model::Model::new(&options.name, session.capabilities(), size);
+    model.can_suspend = options.suspend.is_some();
+    drive::drive(session, &mut term, &mut model, &options.stop)
+}

@@ -1,0 +1,222 @@
+//! The user's terminal: taken once, always given back, also by a panic of any thread.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{
+    self, DisableBracketedPaste, EnableBracketedPaste, KeyCode, KeyEvent, KeyEventKind,
+    KeyModifiers,
+};
+use ratatui::crossterm::style::force_color_output;
+use ratatui::crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
+};
+use ratatui::crossterm::{cursor, execute, queue};
+
+use crate::drive::{Event, Host};
+use crate::keys::{Code, Key};
+use crate::model::Model;
+use crate::theme::Theme;
+use crate::{MonitorError, Options, view};
+
+/// Whether the terminal is ours at this moment.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// A frame's bytes. They leave only by `flush`, so that an unwinding loop leaves no half frame
+/// on a terminal that was given back.
+#[derive(Debug, Default)]
+struct Frame(Vec<u8>);
+
+impl Write for Frame {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let bytes = std::mem::take(&mut self.0);
+        if bytes.is_empty() || !TAKEN.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+}
+
+/// The terminal while it is ours.
+#[derive(Debug)]
+pub(crate) struct Term {
+    terminal: Terminal<CrosstermBackend<Frame>>,
+    theme: Theme,
+    start: Instant,
+    suspend: Option<fn()>,
+}
+
+impl Term {
+    /// Takes the terminal.
+    pub(crate) fn enter(options: &Options) -> Result<Self, MonitorError> {
+        if !io::stdout().is_terminal() {
+            return Err(MonitorError::NotATerminal);
+        }
+        if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+            return Err(MonitorError::DumbTerminal);
+        }
+        HOOK.call_once(|| {
+            let previous = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                give_back();
+                previous(info);
+            }));
+        });
+        // crossterm 0.29 with NO_COLOR turns "no colour" into SGR 0, which takes bold and reverse
+        // with it; the theme leaves colours out instead.
+        force_color_output(true);
+        let colors = options.colors.resolve(|name| std::env::var(name).ok());
+        let mut term = Self {
+            terminal: Terminal::new(CrosstermBackend::new(Frame::default()))?,
+            theme: Theme::new(colors),
+            start: clock(),
+            suspend: options.suspend,
+        };
+        take()?;
+        term.terminal.clear()?;
+        Ok(term)
+    }
+
+    /// Columns and rows.
+    pub(crate) fn size(&self) -> Result<(u16, u16), MonitorError> {
+        let size = self.terminal.size()?;
+        Ok((size.width, size.height))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the monitor's own pace; no guest sees it")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+fn take() -> io::Result<()> {
+    TAKEN.store(true, Ordering::SeqCst);
+    let taken = enable_raw_mode().and_then(|()| {
+        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+    });
+    if taken.is_err() {
+        give_back();
+    }
+    taken
+}
+
+/// Gives the terminal back if it is ours. There is nobody to tell if that fails.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(
+            io::stdout(),
+            EndSynchronizedUpdate,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            cursor::Show
+        );
+        let _ = disable_raw_mode();
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+impl Host for Term {
+    fn now(&self) -> Duration {
+        clock().saturating_duration_since(self.start)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Event>, MonitorError> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            return Err(MonitorError::Panicked);
+        }
+        if !event::poll(timeout)? {
+            return Ok(None);
+        }
+        Ok(match event::read()? {
+            event::Event::Key(key) => translate(key).map(Event::Key),
+            event::Event::Paste(text) => Some(Event::Paste(text)),
+            event::Event::Resize(columns, rows) => Some(Event::Resize(columns, rows)),
+            event::Event::FocusGained | event::Event::FocusLost | event::Event::Mouse(_) => None,
+        })
+    }
+
+    fn draw(&mut self, model: &Model) -> Result<(), MonitorError> {
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        let theme = self.theme;
+        self.terminal.draw(|frame| view::draw(model, theme, frame))?;
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        Ok(())
+    }
+
+    fn redraw(&mut self) -> Result<(), MonitorError> {
+        Ok(self.terminal.clear()?)
+    }
+
+    fn suspend(&mut self) -> Result<(), MonitorError> {
+        if let Some(suspend) = self.suspend {
+            give_back();
+            suspend();
+            take()?;
+            self.terminal.clear()?;
+        }
+        Ok(())
+    }
+}
+
+/// The key in our words; `None` for what no binding and no guest can use.
+fn translate(event: KeyEvent) -> Option<Key> {
+    if event.kind == KeyEventKind::Release {
+        return None;
+    }
+    let code = match event.code {
+        KeyCode::Char(c) => Code::Char(c),
+        KeyCode::Enter => Code::Enter,
+        KeyCode::Esc => Code::Esc,
+        KeyCode::Tab => Code::Tab,
+        KeyCode::BackTab => Code::BackTab,
+        KeyCode::Backspace => Code::Backspace,
+        KeyCode::Up => Code::Up,
+        KeyCode::Down => Code::Down,
+        KeyCode::Left => Code::Left,
+        KeyCode::Right => Code::Right,
+        KeyCode::Home => Code::Home,
+        KeyCode::End => Code::End,
+        KeyCode::PageUp => Code::PageUp,
+        KeyCode::PageDown => Code::PageDown,
+        KeyCode::Insert => Code::Insert,
+        KeyCode::Delete => Code::Delete,
+        KeyCode::F(n) => Code::F(n),
+        KeyCode::Null => {
+            return Some(Key { code: Code::Char(' '), ctrl: true, alt: false });
+        }
+        KeyCode::CapsLock
+        | KeyCode::ScrollLock
+        | KeyCode::NumLock
+        | KeyCode::PrintScreen
+        | KeyCode::Pause
+        | KeyCode::Menu
+        | KeyCode::KeypadBegin
+        | KeyCode::Media(_)
+        | KeyCode::Modifier(_) => return None,
+    };
+    let has = |modifier| event.modifiers.contains(modifier);
+    // Ctrl and Alt are kept only where terminals can tell them: on characters.
+    let char = matches!(code, Code::Char(_));
+    Some(Key { code, ctrl: char && has(KeyModifiers::CONTROL), alt: has(KeyModifiers::ALT) })
+}
+
+#[cfg(test)]
+mod tests;
