@@ -17,6 +17,7 @@ mod tests;
 use dv::{Denied, Dv, Window};
 use isa::fields::{HGATP, PTE, atp_mode};
 use pool::Pool;
+use thiserror::Error;
 
 use crate::config::Leaf;
 use crate::layout::PAGE;
@@ -73,14 +74,17 @@ pub struct Mapping {
     pub rights: Rights,
 }
 
-/// Why a leaf was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MapError {
+/// Why the table was not changed as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum MapError {
     /// Something is mapped there.
+    #[error("something is mapped there already")]
     Mapped,
     /// An address is not aligned to the leaf, or beyond what the table can name.
+    #[error("the addresses are not those of whole pages that the table can name")]
     Address,
-    /// The driver refused memory or an access to it.
+    /// The driver refused memory or an access to it, and is stopping the VM.
+    #[error("the driver refused memory")]
     Denied,
 }
 
@@ -219,13 +223,11 @@ impl GStage {
     }
 
     /// Takes the leaves of a page-aligned range away; larger ones are split first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "ballooning and snapshots take pages back"))]
     pub(crate) fn unmap<D: Dv>(&mut self, dv: &mut D, gpa: u64, len: u64) -> Result<(), MapError> {
         self.edit_range(dv, gpa, len, Edit::Unmap)
     }
 
     /// Changes the rights of the leaves of a page-aligned range; larger ones are split first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a dirty log write-protects pages"))]
     pub(crate) fn protect<D: Dv>(
         &mut self,
         dv: &mut D,
@@ -332,7 +334,6 @@ impl GStage {
     }
 
     /// Calls `seen` with every leaf, by rising guest-physical address.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the page-table browser walks it"))]
     pub(crate) fn walk<D: Dv>(&self, dv: &D, seen: &mut dyn FnMut(Mapping)) -> Result<(), Denied> {
         self.walk_table(dv, self.root, self.top(), 0, seen)
     }

@@ -33,6 +33,6 @@ mod vm;
 pub use config::{ConfigError, ConsoleDevice, Leaf, MAX_CMDLINE, MAX_VCPUS, Segment, VmConfig};
 pub use disk::AnyDisk;
 pub use fdt::dump_dtb;
-pub use gstage::{Mapping, Rights};
+pub use gstage::{MapError, Mapping, Rights};
 pub use vcpu::Host;
 pub use vm::Vm;

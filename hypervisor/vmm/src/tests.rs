@@ -10,6 +10,7 @@ use session::{
 };
 
 use crate::config::{ConfigError, Leaf, Segment, VmConfig};
+use crate::gstage::{MapError, Rights};
 use crate::layout::RAM_BASE;
 use crate::testing::{FakeDv, POOL_BYTES, RAM, RAM_HPA, State, exits, run, run_with, vm_with};
 use crate::vcpu::Host;
@@ -138,6 +139,24 @@ fn ram_is_mapped_when_it_is_touched() {
         let other = fault(&mut vm, 21, RAM_BASE + 0x0050_0000, 0x3000);
         assert!(matches!(other.outcome, Outcome::Mapped { .. }));
     }
+}
+
+#[test]
+fn what_is_taken_from_stage_2_is_an_exit_again() {
+    let mut vm = booted(|_| {});
+    fault(&mut vm, 23, RAM_BASE, 0);
+    let page = RAM_BASE + 0x5000;
+    vm.dv.fences = 0;
+    vm.unmap(page, 4096).unwrap();
+    assert_eq!((vm.dv.fences, vm.mappings().unwrap().len()), (1, 511));
+    let again = fault(&mut vm, 21, page + 8, 0);
+    let hpa = RAM_HPA + 0x5000;
+    assert_eq!(again.outcome, Outcome::Mapped { gpa: page, hpa, size: 4096 });
+    vm.protect(page, 4096, Rights::READ).unwrap();
+    assert_eq!(fault(&mut vm, 21, page, 0).outcome, Outcome::Handled);
+    assert_eq!(fault(&mut vm, 23, page, 0).outcome, Outcome::Injected { cause: 7 });
+    assert_eq!(fault(&mut vm, 20, page, 0).outcome, Outcome::Injected { cause: 1 });
+    assert_eq!(vm.unmap(page + 1, 4096), Err(MapError::Address));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use session::{RunState, VmState};
 
 use crate::bus::Bus;
 use crate::config::{ConfigError, Leaf, Placed, Segment, VmConfig, place};
-use crate::gstage::{GStage, ROOT_BYTES};
+use crate::gstage::{GStage, MapError, Mapping, ROOT_BYTES, Rights};
 use crate::layout::PAGE;
 use crate::memory::Ram;
 use crate::sbi::A0;
@@ -124,6 +124,45 @@ impl<D: Dv> Vm<D> {
         self.bus.dropped()
     }
 
+    /// All leaves of the stage-2 table, by rising guest-physical address.
+    ///
+    /// # Errors
+    /// [`Denied`] if the driver has taken the table away.
+    pub fn mappings(&self) -> Result<Vec<Mapping>, Denied> {
+        let mut leaves = Vec::new();
+        self.gstage.walk(&self.dv, &mut |leaf| leaves.push(leaf))?;
+        Ok(leaves)
+    }
+
+    /// Takes a range of pages out of the stage-2 table: the guest's next access there is an exit
+    /// again, and maps it anew. The content stays.
+    ///
+    /// # Errors
+    /// [`MapError`] says why not.
+    pub fn unmap(&mut self, gpa: u64, len: u64) -> Result<(), MapError> {
+        let done = self.gstage.unmap(&mut self.dv, gpa, len);
+        self.fence_stage2();
+        done
+    }
+
+    /// Changes what the guest may do with the mapped pages of a range; what it then may not do is
+    /// an access fault for it.
+    ///
+    /// # Errors
+    /// [`MapError`] says why not.
+    pub fn protect(&mut self, gpa: u64, len: u64, rights: Rights) -> Result<(), MapError> {
+        let done = self.gstage.protect(&mut self.dv, gpa, len, rights);
+        self.fence_stage2();
+        done
+    }
+
+    /// Entries went away or lost rights: no vCPU may use what it has cached of them.
+    fn fence_stage2(&mut self) {
+        for vcpu in 0..self.vcpus.len() {
+            self.dv.hufence_gvma(vcpu);
+        }
+    }
+
     /// Loads the images and gives the boot vCPU its first state.
     pub(crate) fn boot(&mut self, host: &mut Host<'_>) -> Result<(), Denied> {
         self.booted = true;
@@ -147,9 +186,7 @@ impl<D: Dv> Vm<D> {
         }
         self.ram.wipe(&mut self.dv)?;
         self.gstage.clear(&mut self.dv)?;
-        for vcpu in 0..self.vcpus.len() {
-            self.dv.hufence_gvma(vcpu);
-        }
+        self.fence_stage2();
         self.bus.reset();
         self.n_resets += 1;
         self.boot(host)
