@@ -6,9 +6,8 @@ use isa::{Csr, Exception, Mode};
 
 /// Takes an exception into VS-mode on a vCPU that trapped: at `pc`, from `mode`.
 ///
-/// Privileged manual, "Trap Cause Codes" and "Trap Entry" of "Traps from VS or VU into VS": what
-/// hardware does when `hedeleg` delegates. Guest-page faults are no business of the guest: their
-/// place takes an access fault.
+/// Privileged manual, "Trap Entry" of the hypervisor extension: what hardware does when `hedeleg`
+/// delegates. Guest-page faults are no business of the guest: an access fault takes their place.
 pub(crate) fn exception<D: Dv>(
     dv: &mut D,
     vcpu: usize,

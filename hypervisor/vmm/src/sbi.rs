@@ -85,10 +85,10 @@ impl<D: Dv> Vm<D> {
         let (outcome, next) = match call {
             Call::Return(value) => (self.sbi_return(vcpu, taken, value)?, Next::Enter),
             Call::Suspend => {
-                self.sbi_return(vcpu, taken, Ok(0))?;
-                self.wait_for_interrupt(vcpu)?
+                let returned = self.sbi_return(vcpu, taken, Ok(0))?;
+                self.wait_for_interrupt(vcpu, returned)?
             }
-            Call::Restart => self.wait_for_interrupt(vcpu)?,
+            Call::Restart => self.wait_for_interrupt(vcpu, Outcome::Handled)?,
             Call::Halt => (Outcome::Handled, Next::Halt),
             Call::End(end) => (Outcome::Stopped, Next::End(end)),
         };
@@ -126,10 +126,14 @@ impl<D: Dv> Vm<D> {
         Ok(Outcome::Returned { error, value })
     }
 
-    /// Waits, unless an interrupt is there already.
-    fn wait_for_interrupt(&mut self, vcpu: usize) -> Result<(Outcome, Next), Denied> {
+    /// Waits, unless an interrupt is there already: then the outcome is `otherwise`.
+    fn wait_for_interrupt(
+        &mut self,
+        vcpu: usize,
+        otherwise: Outcome,
+    ) -> Result<(Outcome, Next), Denied> {
         if self.interrupt_waits(vcpu)? {
-            return Ok((Outcome::Returned { error: 0, value: 0 }, Next::Enter));
+            return Ok((otherwise, Next::Enter));
         }
         self.vcpus[vcpu].suspended = true;
         Ok((Outcome::Parked, Next::Park))

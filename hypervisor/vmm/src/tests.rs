@@ -88,6 +88,12 @@ fn a_guest_begins_as_the_boot_protocol_says() {
 }
 
 #[test]
+fn a_vm_can_run_in_a_thread_of_its_own() {
+    fn sendable<T: Send>(_: &T) {}
+    sendable(&vm_with(|_| {}));
+}
+
+#[test]
 fn a_configuration_that_cannot_be_is_refused_in_a_sentence() {
     let refused = |change: &dyn Fn(&mut VmConfig)| {
         let mut config = VmConfig::new("test", RAM);
@@ -302,6 +308,10 @@ fn a_reset_starts_anew_and_leaves_nothing() {
     vm.ram.write(&mut vm.dv, RAM_BASE, &[9; 16]).unwrap();
     vm.dv.states[1] = State::Running;
     vm.dv.set(0, Csr::HUVSATP, 5);
+    // An alarm of a clock that will be gone.
+    vm.dv.x[0][5] = 0x1000;
+    fault(&mut vm, 23, 0x10_1008, hutinst(Op::Sw, 5));
+    assert_eq!(vm.dv.alarm, Some(0x1000));
     let srst = [(17, 0x5352_5354), (16, 0), (10, 1), (11, 0)];
     for (reg, value) in srst {
         vm.dv.x[0][reg] = value;
@@ -323,6 +333,7 @@ fn a_reset_starts_anew_and_leaves_nothing() {
     assert_eq!(bytes, [1, 2, 3, 4, 0, 0, 0, 0]);
     assert_eq!(vm.dv.states, [State::Running, State::Stopped]);
     assert_eq!((vm.dv.pc(0), vm.dv.get(0, Csr::HUVSATP)), (RAM_BASE, 0));
+    assert_eq!(vm.dv.alarm, None);
     let overview = vm.overview();
     assert_eq!((overview.n_resets, overview.mapped_bytes), (1, 0));
 }

@@ -235,7 +235,7 @@ impl<D: Dv> Vm<D> {
     }
 
     /// A deadline of a device, or new input for one.
-    fn devices_due(&mut self) -> Result<(), Denied> {
+    pub(crate) fn devices_due(&mut self) -> Result<(), Denied> {
         let now = self.dv.now_ns();
         self.bus.settle(&mut self.dv, &mut self.ram, now)
     }

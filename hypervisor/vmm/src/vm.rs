@@ -169,6 +169,9 @@ impl<D: Dv> Vm<D> {
         self.gstage.clear(&mut self.dv)?;
         self.load()?;
         self.start_vcpu(BOOT_VCPU, self.entry, self.placed.dtb_addr)?;
+        // The deadline that was told last may be that of a device before the reset.
+        self.bus.alarm_over();
+        self.devices_due()?;
         let step = self.dv.steps();
         self.stream.vm(step, VmState::Started, &mut host.sinks);
         Ok(())
