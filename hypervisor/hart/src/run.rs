@@ -83,11 +83,10 @@ impl Hart {
                 }
             }
             let offset = page_offset | (pc & !PAGE_MASK);
-            let room = end - self.steps;
             let flow = match engine.block(bus, offset) {
-                Some(block) => self.run_block(bus, block, room),
+                Some(block) => self.run_loop(bus, block, end),
                 None => match self.fetch_crossing(bus, pc, offset) {
-                    Ok(raw) => self.run_block(bus, engine.crossing(raw), room),
+                    Ok(raw) => self.run_block(bus, engine.crossing(raw), 1),
                     Err(trap) => return self.fetch_trap(trap),
                 },
             };
@@ -101,6 +100,19 @@ impl Hart {
             }
         }
         Left::Look
+    }
+
+    /// Runs a block, and again as long as it jumps to its own beginning.
+    #[inline(always)]
+    fn run_loop<B: Bus>(&mut self, bus: &mut B, block: &Block<B>, end: u64) -> Flow {
+        let pc = self.pc;
+        loop {
+            let flow = self.run_block(bus, block, end - self.steps);
+            let again = flow == Flow::Jump && self.pc == pc && self.steps < end;
+            if !again || self.probe.stops_at(pc, self.steps) {
+                return flow;
+            }
+        }
     }
 
     /// Runs as much of a block as there is room for, and counts it.

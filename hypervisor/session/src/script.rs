@@ -87,6 +87,11 @@ impl Script {
         }
     }
 
+    /// Guest time at which the script will type next, if nothing has to be heard before.
+    pub fn due_ns(&mut self, time_ns: u64) -> Option<u64> {
+        self.due(time_ns).map(|(at_ns, _)| at_ns)
+    }
+
     /// Uses up what was heard, as far as it satisfies the front of the script.
     fn listen(&mut self) {
         while let Some(Action::Expect(text)) = self.actions.front() {

@@ -97,6 +97,16 @@ impl Histogram {
         Some(self.max)
     }
 
+    /// Adds all values of another histogram.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&*other.buckets) {
+            *mine = mine.saturating_add(*theirs);
+        }
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
     /// What was added since `earlier`, which must be an older state of the same histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
