@@ -28,6 +28,8 @@ pub(crate) enum Event {
     Key(Key),
     Paste(String),
     Resize(u16, u16),
+    /// The terminal is gone.
+    HungUp,
 }
 
 /// The world around the loop: the real terminal and clock, or a test's.
@@ -95,6 +97,7 @@ pub(crate) fn drive(
                 Event::Key(key) => Msg::Key(key),
                 Event::Paste(text) => Msg::Paste(text),
                 Event::Resize(columns, rows) => Msg::Resize(columns, rows),
+                Event::HungUp => return Ok(Outcome::Stopped),
             };
             if let Some(outcome) = perform(update(model, msg), host, model, &mut feed)? {
                 return Ok(outcome);

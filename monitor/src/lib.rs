@@ -60,7 +60,7 @@ pub enum Outcome {
     Ended(Stop),
     /// The session went away without a reason, then the user left.
     Lost,
-    /// [`Options::stop`] was set.
+    /// [`Options::stop`] was set, or the terminal was closed.
     Stopped,
 }
 

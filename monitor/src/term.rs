@@ -1,5 +1,7 @@
 //! The user's terminal: taken once, always given back, also by a panic of any thread.
 
+mod reader;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,8 @@ use crate::keys::{Code, Key};
 use crate::model::Model;
 use crate::theme::Theme;
 use crate::{MonitorError, Options, view};
+
+use reader::Reader;
 
 /// Whether the terminal is ours at this moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -57,6 +61,7 @@ pub(crate) struct Term {
     theme: Theme,
     start: Instant,
     suspend: Option<fn()>,
+    reader: Reader,
 }
 
 impl Term {
@@ -79,14 +84,19 @@ impl Term {
         // with it; the theme leaves colours out instead.
         force_color_output(true);
         let colors = options.colors.resolve(|name| std::env::var(name).ok());
+        take()?;
+        // From here on dropping `term` gives the terminal back; before, a failure does.
+        let made = Terminal::new(CrosstermBackend::new(Frame::default()))
+            .and_then(|terminal| Ok((terminal, Reader::start()?)));
+        let (terminal, reader) = made.inspect_err(|_| give_back())?;
         let mut term = Self {
-            terminal: Terminal::new(CrosstermBackend::new(Frame::default()))?,
+            terminal,
             theme: Theme::new(colors),
             start: clock(),
             suspend: options.suspend,
+            reader,
         };
-        take()?;
-        term.terminal.clear()?;
+        term.redraw()?;
         Ok(term)
     }
 
@@ -142,10 +152,10 @@ impl Host for Term {
         if !TAKEN.load(Ordering::SeqCst) {
             return Err(MonitorError::Panicked);
         }
-        if !event::poll(timeout)? {
-            return Ok(None);
-        }
-        Ok(match event::read()? {
+        let Some(event) = self.reader.wait(timeout)? else {
+            return Ok((!io::stdout().is_terminal()).then_some(Event::HungUp));
+        };
+        Ok(match event {
             event::Event::Key(key) => translate(key).map(Event::Key),
             event::Event::Paste(text) => Some(Event::Paste(text)),
             event::Event::Resize(columns, rows) => Some(Event::Resize(columns, rows)),
@@ -154,15 +164,21 @@ impl Host for Term {
     }
 
     fn draw(&mut self, model: &Model) -> Result<(), MonitorError> {
-        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let theme = self.theme;
-        self.terminal.draw(|frame| view::draw(model, theme, frame))?;
-        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        let drawn = queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)
+            .and_then(|()| self.terminal.draw(|frame| view::draw(model, theme, frame)).map(drop))
+            .and_then(|()| execute!(self.terminal.backend_mut(), EndSynchronizedUpdate));
+        // A terminal that was closed is no error; the next wait says so.
+        if drawn.is_err() && io::stdout().is_terminal() {
+            drawn?;
+        }
         Ok(())
     }
 
     fn redraw(&mut self) -> Result<(), MonitorError> {
-        Ok(self.terminal.clear()?)
+        // Not `clear`: it asks the terminal for its cursor, and some never answer.
+        let size = self.terminal.size()?;
+        Ok(self.terminal.resize(size.into())?)
     }
 
     fn suspend(&mut self) -> Result<(), MonitorError> {
@@ -170,7 +186,7 @@ impl Host for Term {
             give_back();
             suspend();
             take()?;
-            self.terminal.clear()?;
+            self.redraw()?;
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ pub(crate) fn keys(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
     if model.keyboard == Keyboard::Guest && model.dialog.is_none() {
         let style = theme.style(Role::Select).patch(theme.style(Role::Strong));
         spans.push(Span::styled(" GUEST INPUT ", style));
-        spans.push(Span::raw(" every key goes to the guest;  "));
+        spans.push(Span::raw("  "));
         let keys = |action| REGISTRY.iter().find(|row| row.action == action).map(key_of);
         let prefix = keys(Action::Prefix).unwrap_or_default();
         for action in [Action::LeaveGuest, Action::SendPrefix] {
@@ -116,6 +116,9 @@ pub(crate) fn keys(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
             spans.push(Span::styled(key, theme.style(Role::Key)));
             let short = REGISTRY.iter().find(|row| row.action == action).map_or("", |r| r.short);
             spans.push(Span::raw(format!(" {short}  ")));
+        }
+        if area.width >= 100 {
+            spans.push(Span::raw("every other key goes to the guest"));
         }
     } else {
         let alive = |row: &&Binding| {
@@ -129,8 +132,13 @@ pub(crate) fn keys(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
             } else {
                 row.short
             };
-            spans.push(Span::styled(key_of(row), theme.style(Role::Key)));
-            spans.push(Span::raw(format!(" {short}  ")));
+            let (key, short) = (key_of(row), format!(" {short}  "));
+            let width: usize = spans.iter().map(Span::width).sum();
+            if width + key.chars().count() + short.trim_end().len() > usize::from(area.width) {
+                break;
+            }
+            spans.push(Span::styled(key, theme.style(Role::Key)));
+            spans.push(Span::raw(short));
         }
     }
     paint::left(buf, area, &Line::from(spans));
