@@ -100,8 +100,8 @@ pub enum Progress<'a> {
 pub enum FetchError {
     /// A tool is not installed.
     #[error(
-        "{program} was not found: install the packages apt, dpkg and coreutils, or give a kernel and an \
-         initrd by --kernel and --initrd"
+        "{program} was not found: install the packages apt, dpkg and coreutils, or give a kernel \
+         and an initrd by --kernel and --initrd"
     )]
     NoTool {
         /// The tool.
