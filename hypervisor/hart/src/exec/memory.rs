@@ -246,7 +246,8 @@ impl Hart {
         let mprv = std::mem::replace(&mut self.mprv, true);
         let place = self.place(bus, va, N as u64, Access::Load, rights);
         self.mprv = mprv;
-        self.load_at(bus, va, place?)
+        let loaded = self.load_at(bus, va, place?);
+        loaded.map_err(|trap| Trap { gva: rights.virt, ..trap })
     }
 
     /// A store with rights of its own (HSV).
@@ -260,7 +261,8 @@ impl Hart {
         let mprv = std::mem::replace(&mut self.mprv, true);
         let place = self.place(bus, va, N as u64, Access::Store, rights);
         self.mprv = mprv;
-        self.store_at(bus, va, place?, bytes)
+        let stored = self.store_at(bus, va, place?, bytes);
+        stored.map_err(|trap| Trap { gva: rights.virt, ..trap })
     }
 }
 
