@@ -9,7 +9,10 @@ use std::num::NonZeroU16;
 /// Lines that stay after they have left the screen.
 const SCROLLBACK_LINES: usize = 10_000;
 /// Bytes kept to lay the text out again when the width changes.
-const RAW_MAX: usize = 1 << 20;
+const RAW_MAX: usize = 1 << 18;
+/// Bytes taken at once; the rest is asked for again. A screen of hostile sequences costs some
+/// microseconds a byte, and keys must not wait for it.
+const TAKE_MAX: usize = 1 << 17;
 /// A guest's console has no way to learn its size, so programs believe in 80 columns.
 const COLUMNS_MIN: u16 = 80;
 
@@ -57,6 +60,7 @@ impl Console {
     pub(crate) fn write(&mut self, from: u64, bytes: &[u8]) -> bool {
         let known = usize::try_from(self.next.saturating_sub(from)).unwrap_or(usize::MAX);
         let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) else { return false };
+        let new = &new[..new.len().min(TAKE_MAX)];
         if from > self.next {
             let gap = from - self.next;
             self.lost = self.lost.saturating_add(gap);
@@ -135,6 +139,16 @@ mod tests {
         assert_eq!(console.screen().contents(), before);
         assert!(console.scroll(isize::MIN));
         assert_eq!(console.screen().contents(), "more");
+    }
+
+    #[test]
+    fn a_flood_is_taken_in_parts() {
+        let mut console = Console::new(5, 80);
+        let flood = vec![b'x'; 3 * TAKE_MAX];
+        assert!(console.write(0, &flood));
+        assert_eq!(console.next(), TAKE_MAX as u64);
+        assert!(console.write(0, &flood));
+        assert_eq!((console.next(), console.lost()), (2 * TAKE_MAX as u64, 0));
     }
 
     proptest! {

@@ -38,8 +38,11 @@ fn any_msg() -> impl Strategy<Value = Msg> {
         12 => any_key().prop_map(Msg::Key),
         3 => (1u16..300, 1u16..100).prop_map(|(columns, rows)| Msg::Resize(columns, rows)),
         3 => state,
-        3 => (0u64..90, prop::collection::vec(any::<u8>(), 0..60))
-            .prop_map(|(from, bytes)| Msg::Console { from, bytes }),
+        3 => (0u64..900, prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60),
+            "(\\x1b\\[[?]?[0-9]{0,4}(;[0-9]{0,4}){0,2}[@A-Za-z]|\\PC){0,20}"
+                .prop_map(String::into_bytes),
+        ]).prop_map(|(from, bytes)| Msg::Console { from, bytes }),
         1 => ".{0,9}".prop_map(Msg::Paste),
         1 => Just(Msg::Lost),
         1 => Just(Msg::Refused("no")),
