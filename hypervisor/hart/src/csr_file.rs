@@ -29,6 +29,7 @@ impl Hart {
         match (csr.level(), self.prv, self.virt) {
             (_, 3, _) => {}
             (3, ..) => return Err(Trap::illegal()),
+            _ if self.lacks_timer(csr) => return Err(Trap::illegal()),
             // "In VS-mode, attempts to access an implemented non-high-half hypervisor CSR or VS
             // CSR when the same access … would be allowed in HS-mode"
             (2, _, true) => return Err(Trap::virtual_instruction()),
@@ -48,7 +49,7 @@ impl Hart {
             Csr::SATP | Csr::HGATP if self.prv == 1 => {
                 refuse(MSTATUS::TVM.is_set(self.csr.mstatus), Trap::illegal())
             }
-            Csr::STIMECMP | Csr::VSTIMECMP => self.check_timer(csr),
+            Csr::STIMECMP if self.prv != 3 => self.check_timer(),
             Csr(number) if (Csr::CYCLE.0..=Csr::HPMCOUNTER31.0).contains(&number) => {
                 self.check_counter(number & 31)
             }
@@ -56,18 +57,17 @@ impl Hart {
         }
     }
 
-    /// Sstc: "stimecmp … raises an illegal-instruction exception if `TM` in mcounteren or `STCE`
-    /// in menvcfg is clear", and the virtual twin of that rule.
-    fn check_timer(&self, csr: Csr) -> Result<(), Trap> {
-        if self.prv == 3 {
-            return Ok(());
-        }
-        let tm = |counteren: u64| counteren & 2 != 0;
-        if !tm(self.csr.mcounteren) || !self.stce() {
-            return Err(Trap::illegal());
-        }
-        let guest = self.virt && csr == Csr::STIMECMP;
-        refuse(guest && !(tm(self.guest_counteren()) && self.vstce()), Trap::virtual_instruction())
+    /// Sstc: "an attempt to access stimecmp or vstimecmp in a mode other than M-mode raises an
+    /// illegal-instruction exception" if `STCE` in menvcfg or `TM` in mcounteren is clear.
+    fn lacks_timer(&self, csr: Csr) -> bool {
+        let on = self.csr.mcounteren & 2 != 0 && self.stce();
+        matches!(csr, Csr::STIMECMP | Csr::VSTIMECMP) && !on
+    }
+
+    /// The virtual twin of that rule, with hcounteren and henvcfg.
+    fn check_timer(&self) -> Result<(), Trap> {
+        let on = self.guest_counteren() & 2 != 0 && self.vstce();
+        refuse(self.virt && !on, Trap::virtual_instruction())
     }
 
     /// Privileged manual, "Machine Counter-Enable (mcounteren) Register", and its twins.

@@ -79,6 +79,8 @@ pub(crate) struct Tlb {
     active: Context,
     others: Vec<Context>,
     clock: u64,
+    /// What the walk under way finds is not to be kept.
+    withheld: bool,
 }
 
 impl std::fmt::Debug for Tlb {
@@ -94,7 +96,22 @@ fn index(va: u64) -> usize {
 
 impl Tlb {
     pub(crate) fn new() -> Self {
-        Self { active: Context::new(), others: Vec::new(), clock: 0 }
+        Self { active: Context::new(), others: Vec::new(), clock: 0, withheld: false }
+    }
+
+    /// A walk begins.
+    pub(crate) fn begin(&mut self) {
+        self.withheld = false;
+    }
+
+    /// What the walk under way finds depends on more than is remembered of it.
+    pub(crate) fn withhold(&mut self) {
+        self.withheld = true;
+    }
+
+    /// Whether the result of the last walk may be kept.
+    pub(crate) fn keeps(&self) -> bool {
+        !self.withheld
     }
 
     /// The entry that may hold the page of `va`.
@@ -112,6 +129,9 @@ impl Tlb {
 
     /// Remembers that `access` to the page of `va` is allowed and where it goes.
     pub(crate) fn fill(&mut self, va: u64, page: u64, access: Access) {
+        if self.withheld {
+            return;
+        }
         let tag = va & PAGE_MASK;
         self.active.clean = false;
         if access == Access::Fetch {

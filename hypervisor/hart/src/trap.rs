@@ -74,6 +74,10 @@ impl Hart {
     }
 
     fn target(&self, trap: &Trap) -> Target {
+        // Nothing is taken to a mode below the one that it comes from.
+        if self.prv == 3 {
+            return Target::M;
+        }
         let code = trap.cause.code();
         let bit = |mask: u64| mask >> code & 1 != 0;
         let csr = &self.csr;
@@ -91,7 +95,7 @@ impl Hart {
                 (bit(csr.medeleg), self.delegated() && bit(csr.sedeleg), bit(csr.hedeleg))
             }
         };
-        if self.prv == 3 || !m {
+        if !m {
             return Target::M;
         }
         if self.virt && vs {

@@ -173,6 +173,7 @@ impl Hart {
         rights: Rights,
     ) -> Result<u64, Trap> {
         let purpose = Purpose { access, rights, va };
+        self.tlb.begin();
         let hpa = if rights.virt {
             let gpa = self.vs_stage(bus, purpose)?;
             self.g_stage(bus, gpa, access, purpose, 0)?
@@ -281,7 +282,10 @@ impl Hart {
         let rights = purpose.rights;
         let implicit = tinst != 0;
         let kind = guest_kind(access, rights, implicit);
-        if let Some(page) = self.guest_tlb.get(gatp, gpa, kind) {
+        // PMC judges the tables of a delegated guest only: what one kind of guest may reach does
+        // not hold for the other. Bit 58 of gatp is always zero.
+        let tag = gatp | u64::from(self.delegated()) << 58;
+        if let Some(page) = self.guest_tlb.get(tag, gpa, kind) {
             return Ok(page | (gpa & !PAGE_MASK));
         }
         let fault = purpose.guest_page_fault(gpa, tinst);
@@ -314,7 +318,9 @@ impl Hart {
                 }
                 self.update_entry(bus, hpa, offset, new, purpose)?;
             }
-            self.guest_tlb.fill(gatp, gpa, page & PAGE_MASK, kind);
+            if self.tlb.keeps() {
+                self.guest_tlb.fill(tag, gpa, page & PAGE_MASK, kind);
+            }
             return Ok(page);
         }
         Err(fault)
@@ -360,8 +366,10 @@ impl Hart {
         if known != table_use {
             if known != TableUse::NONE {
                 // The same page at two places of one or two trees: nothing that came from the
-                // first use may stay, since only the second is remembered.
+                // first use may stay, since only the second is remembered; nor what this very walk
+                // finds, since it may come from both (a table that points at itself).
                 self.forget_translations();
+                self.tlb.withhold();
             }
             self.tables[page] = table_use.0;
         }

@@ -3,7 +3,7 @@
 use isa::fields::{
     ENVCFG, HGATP, HU_VITR, HUSTATUS, MIP, MSTATUS, PMPCFG, SATP, SSTATUS, VTIMECTL,
 };
-use isa::{Csr, Exception, Ext};
+use isa::{Csr, Exception, Ext, Interrupt};
 
 use super::masks::{
     HEDELEG, HSTATUS_WRITABLE, HU_BITS, HUSTATUS_WRITABLE, S_BITS, SEDELEG, SSTATUS_WRITABLE,
@@ -30,7 +30,8 @@ fn tvec(value: u64) -> u64 {
 impl Hart {
     /// Sets the CSRs to their values after reset.
     pub(crate) fn reset_csrs(&mut self) {
-        self.csr.mideleg = 0;
+        // IRQ is WARL: 4 until something else is chosen.
+        self.csr.vtimectl = VTIMECTL::IRQ.set(0, Interrupt::UserTimer.code());
         self.decode_pmp();
     }
 

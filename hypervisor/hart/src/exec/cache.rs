@@ -37,7 +37,7 @@ impl Hart {
     fn cbo_zero<B: Bus>(&mut self, bus: &mut B, va: u64) -> Result<bool, Trap> {
         self.may_cbo(ENVCFG::CBZE)?;
         let block = va & !(BLOCK - 1);
-        let fault = |trap: Trap| Trap { tval: va, ..trap };
+        let fault = |trap| at_operand(trap, va);
         let place = self.locate(bus, block, BLOCK, Access::Store, self.rights).map_err(fault)?;
         let outside = Trap::memory(Access::Store.access_fault(), va, self.rights.virt);
         let offset = place.ok_or(outside)?;
@@ -52,9 +52,16 @@ impl Hart {
         if self.locate(bus, block, BLOCK, Access::Load, self.rights).is_ok() {
             return Ok(());
         }
-        let fault = |trap: Trap| Trap { tval: va, ..trap };
+        let fault = |trap| at_operand(trap, va);
         self.locate(bus, block, BLOCK, Access::Store, self.rights).map(|_| ()).map_err(fault)
     }
+}
+
+/// CMO extension, "Traps": the faulting address is the one in `rs1`, not that of the block.
+fn at_operand(trap: Trap, va: u64) -> Trap {
+    // The address of a page-table entry is the whole truth.
+    let within = if trap.gpa != 0 && trap.tinst == 0 { va & (BLOCK - 1) } else { 0 };
+    Trap { tval: va, gpa: trap.gpa | within, ..trap }
 }
 
 fn zero<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>]) -> Flow {

@@ -198,8 +198,11 @@ impl Hart {
         let fault = |va| Trap::memory(access.access_fault(), va, rights.virt);
         let first_hpa = self.translate(bus, va, access, rights)?;
         let second_hpa = self.translate(bus, second, access, rights).map_err(|trap| {
-            // "Addr. Offset": how far the faulting part is from the instruction's address.
-            let offset = if trap.tinst == 0 { first_len << 15 } else { 0 };
+            // "Addr. Offset": how far the faulting part is from the instruction's address, in
+            // what is to become a transformed instruction.
+            let guest =
+                Exception::from_code(trap.cause.code()).is_some_and(Exception::is_guest_page_fault);
+            let offset = if guest && trap.tinst == 0 { first_len << 15 } else { 0 };
             Trap { tinst: trap.tinst | offset, ..trap }
         })?;
         let first = ram_offset(bus, first_hpa, first_len).ok_or(fault(va))?;

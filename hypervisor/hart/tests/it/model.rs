@@ -166,8 +166,7 @@ impl Model {
         let value = if guest && hu { done.unwrap_or(0) } else { done? };
         let loads = insn.rd == 10;
         let shift = 64 - 8 * len;
-        let extended =
-            if signed { ((value << shift).cast_signed() >> shift).cast_unsigned() } else { value };
+        let extended = if signed { sign_extended(value, shift) } else { value << shift >> shift };
         Ok(Some(if loads { extended } else { hart.x(10) }))
     }
 
@@ -265,4 +264,8 @@ fn guest_who(hart: &Hart, hu: bool, op: Op) -> Who {
     let csr = if hu { Csr::HUSTATUS } else { Csr::HSTATUS };
     let spvp = hart.csr(csr).unwrap_or(0) >> 8 & 1 == 1;
     Who { prv: u8::from(spvp), virt: true, hlvx: op == Op::HlvxWu }
+}
+
+fn sign_extended(value: u64, shift: u64) -> u64 {
+    ((value << shift).cast_signed() >> shift).cast_unsigned()
 }

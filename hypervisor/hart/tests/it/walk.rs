@@ -13,7 +13,7 @@ use crate::rng::Rng;
 use crate::tables::{FIRST_DATA, N_PAGES, Shape};
 
 /// Worlds, and steps in each.
-const N_WORLDS: u64 = 80;
+const N_WORLDS: u64 = 250;
 const N_STEPS: u64 = 400;
 
 /// What a data page is made of.
