@@ -179,7 +179,8 @@ pub(crate) fn step(world: &mut World, model: &mut Model) -> bool {
     if effect != found || bytes != ram.bytes {
         let wrong = bytes.iter().zip(&ram.bytes).position(|(a, b)| a != b);
         panic!(
-            "pc {:#x} mode {} a1 {:#x}\nexpected {effect:x?}\nfound    {found:x?}\nbytes {wrong:x?}",
+            "pc {:#x} mode {} a1 {:#x}\nexpected {effect:x?}\nfound    {found:x?}\n\
+             bytes {wrong:x?}",
             before.0, before.1, before.2
         );
     }
