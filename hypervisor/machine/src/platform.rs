@@ -1,0 +1,192 @@
+//! What the harts of a machine are wired to: RAM, devices if it has any, and the vCPU registry.
+
+use std::collections::BTreeMap;
+
+use hart::{AccessFault, Bus, Change, Post, Touch, Writer};
+
+use crate::bare::board::Board;
+use crate::memory::Memory;
+
+/// A virtual interrupt that waits for its vCPU to be on a hart: per interrupt the level to be.
+#[derive(Clone, Debug, Default)]
+struct Vcpu {
+    hart: Option<usize>,
+    held: BTreeMap<u8, bool>,
+}
+
+/// The outside of all harts of a machine.
+#[derive(Debug)]
+pub struct Platform {
+    memory: Memory,
+    /// The devices of machine mode; a machine for delegated VMs has none.
+    board: Option<Box<Board>>,
+    /// By VM and vCPU id.
+    vcpus: BTreeMap<(u16, u16), Vcpu>,
+    posts: Vec<Post>,
+}
+
+impl Platform {
+    pub(crate) fn new(memory: Memory, board: Option<Box<Board>>) -> Self {
+        Self { memory, board, vcpus: BTreeMap::new(), posts: Vec::new() }
+    }
+
+    /// RAM.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// RAM. What is written here by others than harts ends no reservation:
+    /// [`Machine::write`](crate::Machine::write) does.
+    pub(crate) fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    pub(crate) fn board(&self) -> Option<&Board> {
+        self.board.as_deref()
+    }
+
+    pub(crate) fn board_mut(&mut self) -> Option<&mut Board> {
+        self.board.as_deref_mut()
+    }
+
+    /// The devices, and the memory that they work on.
+    pub(crate) fn parts_mut(&mut self) -> (&mut Memory, Option<&mut Board>) {
+        (&mut self.memory, self.board.as_deref_mut())
+    }
+
+    /// Registers a vCPU id for a VM: from now on interrupts may be posted to it. They are kept
+    /// until [`Machine::place_vcpu`](crate::Machine::place_vcpu) puts it on a hart.
+    pub fn register_vcpu(&mut self, vmid: u16, vcpu: u16) {
+        self.vcpus.entry((vmid, vcpu)).or_default();
+    }
+
+    /// Forgets all vCPUs of a VM, and what was posted to them.
+    pub fn forget_vm(&mut self, vmid: u16) {
+        self.vcpus.retain(|(owner, _), _| *owner != vmid);
+        self.posts.retain(|post| post.vmid != vmid);
+    }
+
+    /// Puts a registered vCPU on a hart, or takes it off; gives what was posted meanwhile.
+    pub(crate) fn place_vcpu(
+        &mut self,
+        vmid: u16,
+        vcpu: u16,
+        hart: Option<usize>,
+    ) -> BTreeMap<u8, bool> {
+        let Some(entry) = self.vcpus.get_mut(&(vmid, vcpu)) else { return BTreeMap::new() };
+        entry.hart = hart;
+        if hart.is_some() { std::mem::take(&mut entry.held) } else { BTreeMap::new() }
+    }
+
+    /// Takes the posts on their way; those to vCPUs that are not on a hart are kept with them.
+    pub(crate) fn take_posts(&mut self) -> Vec<(usize, Post)> {
+        let mut placed = Vec::with_capacity(self.posts.len());
+        for post in self.posts.drain(..) {
+            let Some(entry) = self.vcpus.get_mut(&(post.vmid, post.vcpu)) else { continue };
+            match entry.hart {
+                Some(hart) => placed.push((hart, post)),
+                None => {
+                    entry.held.insert(post.interrupt, post.level);
+                }
+            }
+        }
+        placed
+    }
+
+    pub(crate) fn has_posts(&self) -> bool {
+        !self.posts.is_empty()
+    }
+
+    pub(crate) fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
+        self.memory.digest(sink);
+        if let Some(board) = &self.board {
+            board.digest(sink);
+        }
+        let mut feed = |value: usize| sink(&(value as u64).to_le_bytes());
+        feed(self.vcpus.len());
+        for ((vmid, vcpu), entry) in &self.vcpus {
+            feed(usize::from(*vmid));
+            feed(usize::from(*vcpu));
+            feed(entry.hart.map_or(usize::MAX, |hart| hart));
+            feed(entry.held.len());
+            entry.held.iter().for_each(|(irq, level)| {
+                feed(usize::from(*irq) << 1 | usize::from(*level));
+            });
+        }
+        feed(self.posts.len());
+        for post in &self.posts {
+            feed(usize::from(post.vmid) << 16 | usize::from(post.vcpu));
+            feed(usize::from(post.interrupt) << 1 | usize::from(post.level));
+        }
+    }
+}
+
+impl Bus for Platform {
+    #[inline(always)]
+    fn ram_base(&self) -> u64 {
+        self.memory.base()
+    }
+
+    #[inline(always)]
+    fn ram_size(&self) -> u64 {
+        self.memory.size() as u64
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> [u8; N] {
+        self.memory.load(offset)
+    }
+
+    #[inline(always)]
+    fn store<const N: usize>(&mut self, offset: usize, bytes: [u8; N], writer: Writer) -> bool {
+        self.memory.store(offset, bytes, writer)
+    }
+
+    fn mark_code(&mut self, offset: usize, len: usize) {
+        self.memory.mark_code(offset, len);
+    }
+
+    fn mark_table(&mut self, offset: usize) {
+        self.memory.mark_table(offset);
+    }
+
+    fn read_device(&mut self, touch: Touch) -> Result<u64, AccessFault> {
+        self.board.as_deref_mut().ok_or(AccessFault)?.read(touch)
+    }
+
+    fn write_device(&mut self, touch: Touch, value: u64) -> Result<(), AccessFault> {
+        self.board.as_deref_mut().ok_or(AccessFault)?.write(touch, value)
+    }
+
+    fn is_device(&self, hpa: u64) -> bool {
+        self.board.as_deref().is_some_and(|board| board.find(hpa).is_some())
+    }
+
+    #[inline]
+    fn lines(&self, hart: usize, now_ns: u64) -> u64 {
+        self.board.as_deref().map_or(0, |board| board.lines(hart, now_ns))
+    }
+
+    #[inline]
+    fn deadline_ns(&self, hart: usize, now_ns: u64) -> u64 {
+        self.board.as_deref().map_or(u64::MAX, |board| board.timer_deadline_ns(hart, now_ns))
+    }
+
+    #[inline(always)]
+    fn n_changes(&self) -> u64 {
+        self.memory.n_changes()
+    }
+
+    fn changes(&self, from: u64) -> Option<&[Change]> {
+        self.memory.changes(from)
+    }
+
+    fn post(&mut self, post: Post) {
+        self.posts.push(post);
+    }
+
+    fn owns_vcpu(&self, vmid: u16, vcpu: u16) -> bool {
+        self.vcpus.contains_key(&(vmid, vcpu))
+    }
+}

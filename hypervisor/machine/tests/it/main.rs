@@ -1,0 +1,6 @@
+//! Programs on bare machines, from outside of the crate.
+
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod riscv_tests;
