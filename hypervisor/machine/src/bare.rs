@@ -83,6 +83,7 @@ impl BareMachine {
             isa: config.isa,
             ram_base: RAM_BASE,
             quantum: config.quantum,
+            n_blocks: config.n_blocks,
             ..Config::new(ram_size)
         };
         let mut machine = Machine::with_board(&below, Some(Box::new(board)));

@@ -14,7 +14,7 @@ use devices::virtio::block::{Block, DEFAULT_LATENCY_NS};
 use devices::virtio::console::Console;
 use devices::virtio::mmio::VirtioMmio;
 use devices::virtio::rng::Rng;
-use devices::{Device, Refused, Width};
+use devices::{Device, Digest, Refused, Width};
 use dv::{Denied, Dv, Virq};
 use session::Region;
 
@@ -105,6 +105,20 @@ impl Bus {
         self.console = VirtioMmio::new(Console::new(None));
         self.rng = VirtioMmio::new(Rng::new(self.seed));
         self.lines.fill(false);
+    }
+
+    /// Feeds the state of every device, and of what lies between them and the outside, to a hash.
+    pub(crate) fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
+        let devices: [&dyn Digest; 6] =
+            [&self.uart, &self.plic, &self.rtc, &self.finisher, &self.console, &self.rng];
+        devices.into_iter().for_each(|device| device.digest(sink));
+        if let Some(block) = &self.block {
+            block.digest(sink);
+        }
+        self.lines.iter().for_each(|line| sink(&[u8::from(*line)]));
+        sink(&self.alarm.unwrap_or(u64::MAX).to_le_bytes());
+        sink(&(self.input.len() as u64).to_le_bytes());
+        self.input.iter().for_each(|byte| sink(&[*byte]));
     }
 
     /// Reads a register for the guest.

@@ -163,6 +163,17 @@ impl<D: Dv> Vm<D> {
         }
     }
 
+    /// Feeds the VM plane's own state to a hash: devices, vCPUs, the number of the next event. The
+    /// harts and all memory are below, in what implements [`Dv`].
+    pub fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
+        self.bus.digest(sink);
+        for vcpu in &self.vcpus {
+            sink(&[vcpu.hsm as u8, u8::from(vcpu.suspended)]);
+        }
+        sink(&self.stream.seq().to_le_bytes());
+        sink(&self.n_resets.to_le_bytes());
+    }
+
     /// Loads the images and gives the boot vCPU its first state.
     pub(crate) fn boot(&mut self, host: &mut Host<'_>) -> Result<(), Denied> {
         self.booted = true;

@@ -265,10 +265,15 @@ impl Board {
         }
         run_due(&mut self.console, &mut view, now_ns);
         run_due(&mut self.rng, &mut view, now_ns);
-        self.uart.take_output(&mut self.output);
-        self.console.take_output(&mut self.output);
+        self.collect_output();
         self.drive_lines();
         view.written
+    }
+
+    /// Takes what the devices have sent.
+    pub(crate) fn collect_output(&mut self) {
+        self.uart.take_output(&mut self.output);
+        self.console.take_output(&mut self.output);
     }
 
     /// When a device next has work to do.

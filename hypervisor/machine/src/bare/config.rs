@@ -1,5 +1,8 @@
 //! What a bare machine is made of, where its images go, and why that cannot be.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use isa::Extensions;
@@ -17,6 +20,8 @@ pub const MAX_HARTS: usize = 8;
 pub const MAX_CMDLINE: usize = 4096;
 /// Bytes of what firmware of the kind fw_dynamic is told.
 pub(crate) const DYNAMIC_INFO_BYTES: u64 = 48;
+/// Free bytes behind the device tree: firmware adds to it where it lies.
+const DTB_ROOM: u64 = 16 << 10;
 
 /// A run of memory: `bytes` first, zeros after them up to `mem_size`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub struct BareConfig {
     pub isa: Extensions,
     /// Steps of a turn.
     pub quantum: u64,
+    /// Decoded blocks that are kept; no guest can see it.
+    pub n_blocks: usize,
     /// Firmware, kernel, program: what goes where.
     pub segments: Vec<Segment>,
     /// Where all harts begin.
@@ -107,6 +114,7 @@ impl BareConfig {
             memory,
             isa: Extensions::ALL,
             quantum: QUANTUM_DEFAULT,
+            n_blocks: hart::BLOCKS_DEFAULT,
             segments: Vec::new(),
             entry: RAM_BASE,
             boot: Boot::Bare,
@@ -254,7 +262,8 @@ fn place_images(config: &BareConfig, bottom: u64) -> Result<(Placed, Vec<u8>), C
         Some(blob) => fdt::check(blob)?.to_vec(),
         None => fdt::build(config, initrd)?,
     };
-    let dtb_addr = below(top, dtb.len() as u64, 8, bottom, "the device tree")?;
+    let dtb_size = dtb.len() as u64 + DTB_ROOM;
+    let dtb_addr = below(top, dtb_size, 8, bottom, "the device tree")?;
     placed.dtb = Some((dtb_addr, dtb.clone()));
     if let Boot::Firmware { .. } = config.boot {
         let info = below(dtb_addr, DYNAMIC_INFO_BYTES, 8, bottom, "what fw_dynamic is told")?;

@@ -13,6 +13,9 @@
 //! zero. Of the system calls there are `write` (to the console, whatever the descriptor), `exit`
 //! and `exit_group`; every other one fails with ENOSYS.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use hart::Writer;

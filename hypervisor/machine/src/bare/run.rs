@@ -92,10 +92,8 @@ impl BareMachine {
                     None
                 }
                 Ran::Idle(deadline_ns) => self.idle(deadline_ns, host),
-                Ran::StepLimit => {
-                    self.flush_console(host);
-                    return Rest::StepLimit;
-                }
+                // Nothing is sent here: the stream, too, does not know where a run was cut.
+                Ran::StepLimit => return Rest::StepLimit,
             };
             match end {
                 None => {}
@@ -106,6 +104,9 @@ impl BareMachine {
     }
 
     fn stop(&mut self, stop: Stop, host: &mut Host<'_>) -> Stop {
+        if let Some(board) = self.machine.platform_mut().board_mut() {
+            board.collect_output();
+        }
         self.flush_console(host);
         self.state(VmState::Ended(stop.clone()), host);
         self.ended(&stop, host);

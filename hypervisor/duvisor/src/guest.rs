@@ -1,0 +1,175 @@
+//! The verbs of `guest`, and from a guest's name or file to what is loaded.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, bail};
+use images::debian::{self, Debian, FetchOptions, Progress};
+use images::{Catalogue, Payload, Source};
+use vmm::layout::RAM_BASE;
+
+use crate::args;
+use crate::say;
+
+/// Memory of a guest that does not say otherwise.
+const DEFAULT_MEMORY: u64 = 128 << 20;
+
+/// What a run loads.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) vcpus: usize,
+    pub(crate) memory: u64,
+    pub(crate) payload: Payload,
+    pub(crate) initrd: Option<Vec<u8>>,
+    pub(crate) cmdline: String,
+}
+
+/// The guest of `run`: by name, or a file.
+pub(crate) fn load(guest: &str, boot: &args::Boot) -> Result<Loaded> {
+    let mut loaded = load_guest(guest)?;
+    if let Some(path) = &boot.kernel {
+        loaded.payload = payload(path)?;
+    }
+    if let Some(path) = &boot.initrd {
+        loaded.initrd = Some(read(path, "initrd")?);
+    }
+    if let Some(text) = &boot.append {
+        loaded.cmdline.clone_from(text);
+    }
+    if let Some(size) = boot.mem {
+        loaded.memory = size.0;
+    }
+    Ok(loaded)
+}
+
+fn load_guest(guest: &str) -> Result<Loaded> {
+    let catalogue = Catalogue::new();
+    let Some(known) = catalogue.get(guest) else {
+        let path = Path::new(guest);
+        if !path.exists() {
+            bail!(
+                "no guest and no file is called {guest}: expected a name of `duvisor guest list`, \
+                 or an ELF or Image file"
+            );
+        }
+        let name = path.file_name().map_or_else(|| guest.into(), |name| name.to_string_lossy());
+        return Ok(plain(&name, 1, payload(path)?));
+    };
+    let vcpus = usize::from(known.vcpus);
+    match known.source {
+        Source::Embedded(bytes) => {
+            let payload = Payload::parse(bytes, RAM_BASE)
+                .with_context(|| format!("loading the built-in guest {guest}"))?;
+            Ok(plain(guest, vcpus, payload))
+        }
+        Source::Debian => load_debian(guest, vcpus),
+    }
+}
+
+fn plain(name: &str, vcpus: usize, payload: Payload) -> Loaded {
+    let memory = DEFAULT_MEMORY;
+    Loaded { name: name.to_owned(), vcpus, memory, payload, initrd: None, cmdline: String::new() }
+}
+
+fn load_debian(name: &str, vcpus: usize) -> Result<Loaded> {
+    let debian = installed(name)?;
+    let (kernel, initrd) = debian.read().context("reading the Debian guest")?;
+    let payload = Payload::parse(&kernel, RAM_BASE)
+        .with_context(|| format!("loading {}", debian.kernel().display()))?;
+    Ok(Loaded {
+        initrd: Some(initrd),
+        memory: debian::MEMORY,
+        cmdline: debian::COMMAND_LINE.to_owned(),
+        ..plain(name, vcpus, payload)
+    })
+}
+
+/// Reads a kernel or program.
+pub(crate) fn payload(path: &Path) -> Result<Payload> {
+    let bytes = read(path, "program")?;
+    Payload::parse(&bytes, RAM_BASE).with_context(|| format!("loading {}", path.display()))
+}
+
+/// Reads a whole file that the user named.
+pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading the {what} {}", path.display()))
+}
+
+fn folder() -> Result<PathBuf> {
+    let (xdg, home) = (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"));
+    debian::default_folder(xdg.as_deref(), home.as_deref())
+        .context("neither XDG_CACHE_HOME nor HOME is set: expected one that names a folder")
+}
+
+fn installed(guest: &str) -> Result<Debian> {
+    let folder = folder()?;
+    Debian::installed(&folder)?
+        .with_context(|| format!("{guest} is not here yet: run `duvisor guest fetch {guest}`"))
+}
+
+/// Carries out a verb of `guest`.
+pub(crate) fn verb(verb: &args::Guest, stop: &AtomicBool) -> Result<()> {
+    match verb {
+        args::Guest::List => {
+            list();
+            Ok(())
+        }
+        args::Guest::Fetch { guest, suite, mirror } => fetch(guest, suite, mirror.clone(), stop),
+        args::Guest::Path { guest, kernel, initrd } => path(guest, *kernel, *initrd),
+    }
+}
+
+fn list() {
+    for guest in Catalogue::new().iter() {
+        say::line(&format!("{:<20} {} vCPU  {}", guest.name, guest.vcpus, guest.description));
+    }
+}
+
+fn fetched_guest(guest: &str) -> Result<()> {
+    match Catalogue::new().get(guest).map(|guest| guest.source) {
+        Some(Source::Debian) => Ok(()),
+        Some(Source::Embedded(_)) => bail!("{guest} is part of this program: it has no files"),
+        None => bail!("no guest is called {guest}: expected a name of `duvisor guest list`"),
+    }
+}
+
+fn fetch(guest: &str, suite: &str, mirror: Option<String>, stop: &AtomicBool) -> Result<()> {
+    fetched_guest(guest)?;
+    let options = FetchOptions { folder: folder()?, suite: suite.to_owned(), mirror };
+    let debian = debian::fetch(&options, stop, &mut |progress| tell(&progress))
+        .with_context(|| format!("fetching {guest}"))?;
+    say::line(&format!("kernel {}", debian.kernel().display()));
+    say::line(&format!("initrd {}", debian.initrd().display()));
+    Ok(())
+}
+
+fn tell(progress: &Progress<'_>) {
+    match progress {
+        Progress::Stage(stage) => say::note(&format!("{stage:?} …")),
+        Progress::Percent(percent) => {
+            // One line that counts up, on the same stream as the other notes.
+            let mut err = std::io::stderr().lock();
+            let end = if *percent == 100 { "\n" } else { "" };
+            let _ = write!(err, "\r  {percent:>3} %{end}");
+        }
+        Progress::Tool(_) => {}
+        Progress::Package(package) => say::note(&format!("  {package:?}")),
+        Progress::UpToDate => say::note("  up to date"),
+        Progress::UntriedKernel(release) => {
+            say::note(&format!("  kernel {release} has not been tried with this program yet"));
+        }
+    }
+}
+
+fn path(guest: &str, kernel: bool, initrd: bool) -> Result<()> {
+    fetched_guest(guest)?;
+    let debian = installed(guest)?;
+    if !initrd {
+        say::line(&debian.kernel().display().to_string());
+    }
+    if !kernel {
+        say::line(&debian.initrd().display().to_string());
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! `duvisor machine`: a program, or firmware and a kernel, on the bare machine.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use images::{Payload, Symbols};
+use isa::{Ext, Extensions};
+use machine::{BareConfig, BareMachine, Boot, Host, Segment};
+use session::{Overview, Stop};
+use vmm::layout::RAM_BASE;
+
+use crate::args::Machine;
+use crate::events::JsonLines;
+use crate::play::{self, Around, Subject};
+use crate::{disk, guest, report, setup};
+
+/// Memory of a machine that is not told otherwise.
+const DEFAULT_MEMORY: u64 = 128 << 20;
+/// Bytes of a line of a signature, as conformance suites have it.
+const SIGNATURE_WORD: usize = 4;
+
+/// A bare machine, and how far it may go.
+struct Bare {
+    machine: BareMachine,
+    max_steps: Option<u64>,
+}
+
+impl Subject for Bare {
+    fn run(&mut self, around: Around<'_>) -> Stop {
+        let Around { inputs, sinks, server, .. } = around;
+        let mut host = Host::new(inputs);
+        host.sinks = sinks;
+        host.server = server;
+        self.machine.run(&mut host, self.max_steps)
+    }
+
+    fn overview(&self) -> Overview {
+        self.machine.overview()
+    }
+
+    fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
+        self.machine.digest(sink);
+    }
+}
+
+/// Carries out `machine`; gives the exit code.
+pub(crate) fn run(options: &Machine) -> Result<u8> {
+    let (config, symbols) = config(options)?;
+    if let Some(path) = &options.boot.dump_dtb {
+        let blob = machine::dump_dtb(&config).context("making the device tree")?;
+        return setup::dump_dtb(path, &blob);
+    }
+    let lines = JsonLines::new(options.world.events.as_deref(), options.world.digest)?;
+    let name = config.name.clone();
+    let machine = BareMachine::new(config).with_context(|| name)?;
+    let mut bare = Bare { machine, max_steps: options.world.max_steps };
+    let (ended, interrupted) = play::headless(&options.world, &mut bare, lines)?;
+    if let Some(path) = &options.signature {
+        write_signature(path, &bare.machine, &symbols)?;
+    }
+    let mut text = report::machine_summary(&ended.overview);
+    text.push_str(&ended.digests());
+    play::tell(&options.world, &text);
+    Ok(play::exit_code(&ended, interrupted))
+}
+
+fn config(options: &Machine) -> Result<(BareConfig, Symbols)> {
+    let boot = &options.boot;
+    let memory = boot.mem.map_or(DEFAULT_MEMORY, |size| size.0);
+    let (name, first, kernel) = programs(options)?;
+    let mut config = BareConfig::new(&name, memory);
+    config.harts = options.smp;
+    // A standard machine, unless DV-ext is asked for: nobody's program expects it.
+    config.isa = setup::extensions(boot.isa.as_deref(), Extensions::ALL.without(Ext::Xdv))?;
+    config.quantum = options.world.quantum;
+    config.n_blocks = options.world.blocks;
+    config.entry = first.entry;
+    config.boot = match (&options.firmware, &kernel, &options.file) {
+        (Some(_), kernel, _) => Boot::Firmware { next: kernel.as_ref().map(|k| k.entry) },
+        (None, Some(_), None) => Boot::DeviceTree,
+        _ => Boot::Bare,
+    };
+    let symbols = first.symbols;
+    config.tohost = symbols.tohost;
+    config.fromhost = symbols.fromhost;
+    let payloads = [Some(first), kernel].into_iter().flatten();
+    config.segments = payloads.flat_map(|payload| payload.segments).map(segment).collect();
+    config.initrd = match &boot.initrd {
+        Some(path) => Some(guest::read(path, "initrd")?),
+        None => None,
+    };
+    config.cmdline = boot.append.clone().unwrap_or_default();
+    config.dtb = match &boot.dtb {
+        Some(path) => Some(guest::read(path, "device tree")?),
+        None => None,
+    };
+    config.seed = setup::seed(&options.world)?;
+    config.rtc_base_ns = setup::rtc_base_ns(&options.world);
+    config.disk = match &boot.disk {
+        Some(disk) => Some(Box::new(disk::open(disk)?)),
+        None => None,
+    };
+    Ok((config, symbols))
+}
+
+fn segment(segment: images::Segment) -> Segment {
+    Segment { addr: segment.addr, bytes: segment.bytes, mem_size: segment.mem_size }
+}
+
+/// What starts in M-mode, under which name, and the kernel behind firmware.
+fn programs(options: &Machine) -> Result<(String, Payload, Option<Payload>)> {
+    let kernel = options.boot.kernel.as_deref();
+    let kernel = kernel.map(guest::payload).transpose()?;
+    match (&options.file, &options.firmware, kernel) {
+        (Some(file), _, None) => Ok((name(file), guest::payload(file)?, None)),
+        (Some(_), _, Some(_)) => {
+            bail!("--kernel needs --firmware: a program and a kernel cannot both be first")
+        }
+        (None, Some(path), kernel) => {
+            let bytes = guest::read(path, "firmware")?;
+            // fw_*.bin has no header: it goes where firmware goes.
+            let payload = Payload::parse(&bytes, RAM_BASE)
+                .or_else(|_| Payload::raw(&bytes, RAM_BASE))
+                .with_context(|| format!("loading {}", path.display()))?;
+            Ok((name(path), payload, kernel))
+        }
+        (None, None, _) => bail!("nothing to run: expected an ELF program, or --firmware FILE"),
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Writes the memory that a conformance test leaves as its result, a word a line.
+fn write_signature(path: &Path, machine: &BareMachine, symbols: &Symbols) -> Result<()> {
+    let (Some(begin), Some(end)) = (symbols.begin_signature, symbols.end_signature) else {
+        bail!("--signature: the program has no begin_signature and end_signature");
+    };
+    let len = end.checked_sub(begin).and_then(|len| usize::try_from(len).ok());
+    let bytes = len.and_then(|len| machine.machine().platform().memory().slice(begin, len).ok());
+    let bytes = bytes.context("--signature: the signature is not in memory")?;
+    let mut text = String::new();
+    for word in bytes.chunks(SIGNATURE_WORD) {
+        word.iter().rev().for_each(|byte| {
+            let _ = write!(text, "{byte:02x}");
+        });
+        text.push('\n');
+    }
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

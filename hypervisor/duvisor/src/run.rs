@@ -1,0 +1,128 @@
+//! `duvisor run`: a guest in a delegated VM, with the terminal UI or headless.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use isa::Extensions;
+use monitor::{Colors, Outcome};
+use session::{Capabilities, Client, Command, Request, Session, link};
+use vmm::{Leaf, Segment, VmConfig};
+
+use crate::args::{self, Run};
+use crate::events::JsonLines;
+use crate::guest::{self, Loaded};
+use crate::host::Live;
+use crate::play::{self, Ended};
+use crate::{disk, plane, report, say, setup, signals};
+
+/// One exit in this many has its handler timed, unless all have.
+const SAMPLE_EVERY: u32 = 64;
+
+/// Carries out `run`; gives the exit code.
+pub(crate) fn run(options: &Run) -> Result<u8> {
+    let loaded = guest::load(&options.guest, &options.boot)?;
+    let config = config(options, loaded)?;
+    if let Some(path) = &options.boot.dump_dtb {
+        let blob = vmm::dump_dtb(&config).context("making the device tree")?;
+        return setup::dump_dtb(path, &blob);
+    }
+    let lines = JsonLines::new(options.world.events.as_deref(), options.world.digest)?;
+    let name = config.name.clone();
+    let mut vm =
+        plane::assemble(&options.world, config).with_context(|| format!("guest {name}"))?;
+    if !options.headless {
+        return watched(options, &name, vm, lines);
+    }
+    let (ended, interrupted) = play::headless(&options.world, &mut vm, lines)?;
+    play::tell(&options.world, &summary(&ended));
+    Ok(play::exit_code(&ended, interrupted))
+}
+
+fn config(options: &Run, loaded: Loaded) -> Result<VmConfig> {
+    let isa = setup::extensions(options.boot.isa.as_deref(), Extensions::ALL)?;
+    if !isa.has(isa::Ext::Xdv) {
+        bail!("--isa: a delegated VM needs h and xdv; use `duvisor machine` to run without them");
+    }
+    let segments = loaded.payload.segments.into_iter().map(|segment| Segment {
+        addr: segment.addr,
+        bytes: segment.bytes,
+        mem_size: segment.mem_size,
+    });
+    let mut config = VmConfig::new(&loaded.name, loaded.memory);
+    config.vcpus = options.vcpus.unwrap_or(loaded.vcpus);
+    config.isa = isa;
+    config.segments = segments.collect();
+    config.entry = loaded.payload.entry;
+    config.initrd = loaded.initrd;
+    config.cmdline = loaded.cmdline;
+    config.dtb = match &options.boot.dtb {
+        Some(path) => Some(guest::read(path, "device tree")?),
+        None => None,
+    };
+    config.seed = setup::seed(&options.world)?;
+    config.rtc_base_ns = setup::rtc_base_ns(&options.world);
+    config.disk = options.boot.disk.as_ref().map(disk::open).transpose()?;
+    config.reboot = !options.no_reboot;
+    config.leaf = match options.leaf {
+        args::Leaf::Page => Leaf::Page,
+        args::Leaf::Mega => Leaf::Mega,
+        args::Leaf::Giga => Leaf::Giga,
+    };
+    config.sample_every = if options.time_exits { 1 } else { SAMPLE_EVERY };
+    Ok(config)
+}
+
+/// What is printed of a run that has ended.
+fn summary(ended: &Ended) -> String {
+    report::summary(&ended.overview) + &ended.digests()
+}
+
+/// The terminal UI in this thread, the VM in another one.
+fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Result<u8> {
+    let stop = Arc::new(AtomicBool::new(false));
+    signals::set_on_end(&stop)?;
+    let (mut client, mut server) =
+        link(Capabilities { live: true, control: true, time_travel: false });
+    let script = setup::script(&options.world)?;
+    let pace = !options.world.warp;
+    let quit = Arc::new(AtomicBool::new(false));
+    let vm_quit = Arc::clone(&quit);
+    let runner = thread::Builder::new().name("vm".to_owned()).spawn(move || {
+        let mut inputs = Live::new(None, script, pace, vm_quit);
+        let ended = play::play(&mut vm, &mut inputs, None, Some(&mut server), lines);
+        // The last screen can still be asked about.
+        vm.linger(&mut server);
+        ended
+    });
+    let runner = runner.context("starting the VM's thread")?;
+    let monitor_options = monitor::Options {
+        name: name.to_owned(),
+        colors: match options.colors {
+            args::Colors::Auto => Colors::Auto,
+            args::Colors::None => Colors::None,
+        },
+        stop: Arc::clone(&stop),
+        suspend: Some(signals::suspend),
+    };
+    let outcome = monitor::run(&mut client, monitor_options);
+    // Whatever ended the monitor ends the run.
+    quit.store(true, Ordering::Relaxed);
+    end_run(&mut client);
+    drop(client);
+    let ended = runner.join().or_else(|_| bail!("the VM's thread panicked"))??;
+    let interrupted = matches!(outcome, Ok(Outcome::Stopped));
+    outcome.context("the terminal UI")?;
+    say::note(&format!("duvisor: {}", report::reason(&ended.stop)));
+    play::tell(&options.world, &summary(&ended));
+    Ok(play::exit_code(&ended, interrupted))
+}
+
+/// Asks the run to end, also when it is paused.
+fn end_run(client: &mut Client) {
+    for command in [Command::Quit, Command::Resume] {
+        // A run that is gone has ended already.
+        let _ = client.send(Request { generation: u64::MAX, command });
+    }
+}

@@ -1,0 +1,62 @@
+//! From options to what a run is made of: seeds, clocks, scripts, extensions, device trees.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow};
+use isa::Extensions;
+use session::Script;
+
+use crate::args::World;
+use crate::guest;
+use crate::values::{RtcBase, Seed};
+
+/// The host's clock, for `--seed host` and `--rtc-base host` only.
+#[expect(clippy::disallowed_methods, reason = "the user asked for the host's time by name")]
+fn host_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The seed of the entropy device.
+pub(crate) fn seed(world: &World) -> Result<u64> {
+    match world.seed {
+        Seed::Number(seed) => Ok(seed),
+        Seed::Host => {
+            let mut bytes = [0; 8];
+            let mut source = std::fs::File::open("/dev/urandom").context("opening /dev/urandom")?;
+            std::io::Read::read_exact(&mut source, &mut bytes).context("reading /dev/urandom")?;
+            Ok(u64::from_le_bytes(bytes))
+        }
+    }
+}
+
+/// What the guest's clock says when guest time is zero.
+pub(crate) fn rtc_base_ns(world: &World) -> u64 {
+    match world.rtc_base {
+        RtcBase::Seconds(seconds) => seconds.saturating_mul(1_000_000_000),
+        RtcBase::Host => host_ns(),
+    }
+}
+
+/// The script of `--script`.
+pub(crate) fn script(world: &World) -> Result<Option<Script>> {
+    let Some(path) = &world.script else { return Ok(None) };
+    let text = String::from_utf8(guest::read(path, "script")?)
+        .with_context(|| format!("the script {} is not UTF-8 text", path.display()))?;
+    let script = Script::parse(&text).with_context(|| format!("the script {}", path.display()))?;
+    Ok(Some(script))
+}
+
+/// The extensions of `--isa`.
+pub(crate) fn extensions(text: Option<&str>, default: Extensions) -> Result<Extensions> {
+    let Some(text) = text else { return Ok(default) };
+    Extensions::parse(text, default).map_err(|error| anyhow!("--isa {text}: {error}"))
+}
+
+/// Writes a device tree blob for `--dump-dtb`.
+pub(crate) fn dump_dtb(path: &Path, blob: &[u8]) -> Result<u8> {
+    std::fs::write(path, blob)
+        .with_context(|| format!("writing the device tree to {}", path.display()))?;
+    Ok(0)
+}
