@@ -1,6 +1,8 @@
 //! Programs on bare machines, from outside of the crate.
 
 #[cfg(test)]
+mod firmware;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod riscv_tests;
