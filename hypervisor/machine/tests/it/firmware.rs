@@ -4,9 +4,11 @@
 //! its initial RAM disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use devices::virtio::block::CowDisk;
 use images::Payload;
-use machine::{BARE_RAM_BASE, BareConfig, BareMachine, Boot, Host, Rest};
+use machine::{AnyDisk, BARE_RAM_BASE, BareConfig, BareMachine, Boot, Host, Rest};
 use session::{Event, Input, Inputs, NoInputs, Script, Sink, Stop};
 
 use crate::programs::{digest, read, segments};
@@ -113,23 +115,43 @@ fn where_a_run_is_cut_cannot_be_seen() {
     }
 }
 
+/// `SCRIPT` is what is typed, `;` between its lines; `HARTS` and `DISK` say what Linux finds.
+fn linux(firmware: &Path, kernel: &Path) -> BareConfig {
+    let kernel = Payload::parse(&std::fs::read(kernel).unwrap(), BARE_RAM_BASE).unwrap();
+    let image =
+        std::env::var_os("DISK").map(|path| Arc::<[u8]>::from(std::fs::read(path).unwrap()));
+    BareConfig {
+        initrd: file("INITRD").map(|path| std::fs::read(path).unwrap()),
+        harts: std::env::var("HARTS").map_or(1, |harts| harts.parse().unwrap()),
+        disk: image.map(|image| -> AnyDisk { Box::new(CowDisk::new(image, 1 << 30)) }),
+        cmdline: "console=ttyS0".into(),
+        ..config(firmware, &kernel, 512 << 20)
+    }
+}
+
 #[test]
 #[expect(clippy::print_stderr, reason = "how long it took is of interest")]
 fn linux_boots_and_powers_off() {
     let (Some(firmware), Some(kernel)) = (file("OPENSBI"), file("KERNEL")) else { return };
-    let kernel = Payload::parse(&std::fs::read(kernel).unwrap(), BARE_RAM_BASE).unwrap();
-    let initrd = file("INITRD").map(|path| std::fs::read(path).unwrap());
-    let script = std::env::var("SCRIPT").unwrap_or_default();
-    let mut inputs = Script::parse(&script.replace(';', "\n")).unwrap();
-    let linux = BareConfig {
-        initrd,
-        harts: std::env::var("HARTS").map_or(1, |harts| harts.parse().unwrap()),
-        cmdline: "console=ttyS0 earlycon=sbi".into(),
-        ..config(&firmware, &kernel, 512 << 20)
-    };
-    let (stop, screen, machine) = run(linux, &mut inputs, 4_000_000_000);
-    eprintln!("{}\n{stop:?} at {:?}, {} traps", screen.text, machine.position(), screen.traps);
+    let script = std::env::var("SCRIPT").unwrap_or_default().replace(';', "\n");
+    let mut inputs = Script::parse(&script).unwrap();
+    let (stop, screen, whole) = run(linux(&firmware, &kernel), &mut inputs, 4_000_000_000);
+    eprintln!("{}\n{stop:?} at {:?}, {} traps", screen.text, whole.position(), screen.traps);
     assert_eq!(stop, Stop::PowerOff);
+
+    let mut inputs = Script::parse(&script).unwrap();
+    let mut cut = BareMachine::new(linux(&firmware, &kernel)).unwrap();
+    let mut host = Host::new(&mut inputs);
+    let mut limits = (0_u64..).step_by(1_234_567);
+    let stop = loop {
+        match cut.run_until(&mut host, limits.next().unwrap()) {
+            Rest::StepLimit => {}
+            Rest::Stopped(stop) => break stop,
+            Rest::Debug { .. } => panic!("nobody asked"),
+        }
+    };
+    assert_eq!((stop, cut.position()), (Stop::PowerOff, whole.position()));
+    assert!(digest(&cut) == digest(&whole));
 }
 
 /// Types nothing and waits for nothing, but shows that inputs have their place in the stream.
