@@ -16,6 +16,8 @@ mod hypervisor;
 mod memory;
 mod multiply;
 mod privileged;
+#[cfg(test)]
+mod tests;
 
 /// The handler for the instruction `raw`, which begins `begin` halfwords after its block's first
 /// and is the block's number `at`; and whether the block ends with it.

@@ -20,6 +20,9 @@ mod hart;
 mod hu;
 mod pmp;
 mod probe;
+#[cfg(test)]
+#[path = "../tests/it/ram.rs"]
+mod ram;
 mod run;
 mod tlb;
 mod trap;

@@ -6,6 +6,9 @@ use isa::{Cause, Exception, Ext, Interrupt, Mode};
 use crate::csr_file::{HU_BITS, NS_PER_TICK, VS_BITS};
 use crate::hart::{Hart, Report, Taken, Trap};
 
+#[cfg(test)]
+mod tests;
+
 /// Within a class, the order in which simultaneous interrupts are taken.
 ///
 /// Privileged manual, "Machine Interrupt (mip and mie) Registers", and the H extension's addition;

@@ -1,9 +1,18 @@
 //! Tests of the hart from outside: lines, walks, neutrality, CSRs.
 
 #[cfg(test)]
+use hart::{AccessFault, Bus, Change, Post, Touch, Writer};
+
+#[cfg(test)]
+mod csr;
+#[cfg(test)]
+mod lines;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod naive;
+#[cfg(test)]
+mod neutral;
 #[cfg(test)]
 mod ram;
 #[cfg(test)]
@@ -12,3 +21,5 @@ mod rng;
 mod tables;
 #[cfg(test)]
 mod walk;
+#[cfg(test)]
+mod words;

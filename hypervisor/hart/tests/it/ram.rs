@@ -1,6 +1,7 @@
 //! A bus for tests: RAM, one page of device registers, and the log of changes.
 
-use hart::{AccessFault, Bus, Change, Post, Touch, Writer};
+// Of the crate `hart`: its own tests use this file, too.
+use crate::{AccessFault, Bus, Change, Post, Touch, Writer};
 
 pub(crate) const BASE: u64 = 0x8000_0000;
 /// Registers that read as their address; the upper half of the page refuses.
@@ -27,25 +28,6 @@ impl Ram {
             log: Vec::new(),
             posts: Vec::new(),
             written: Vec::new(),
-        }
-    }
-
-    /// The offset of `len` bytes at `hpa`, if they are RAM.
-    pub(crate) fn offset(&self, hpa: u64, len: u64) -> Option<usize> {
-        let offset = hpa.checked_sub(BASE)?;
-        let end = offset.checked_add(len)?;
-        (end <= self.ram_size()).then(|| usize::try_from(offset).unwrap_or(0))
-    }
-
-    pub(crate) fn word(&self, hpa: u64) -> Option<u64> {
-        let offset = self.offset(hpa, 8)?;
-        Some(u64::from_le_bytes(self.load(offset)))
-    }
-
-    /// A write by the VM plane.
-    pub(crate) fn set_word(&mut self, hpa: u64, value: u64) {
-        if let Some(offset) = self.offset(hpa, 8) {
-            self.store(offset, value.to_le_bytes(), Writer::VmPlane);
         }
     }
 

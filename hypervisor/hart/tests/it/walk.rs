@@ -174,7 +174,9 @@ pub(crate) fn step(world: &mut World, model: &mut Model) -> bool {
     let found = match halt {
         Halt::Trap(taken) => Effect::Trap(taken.trap),
         Halt::Limit => Effect::Done { a0: hart.x(10) },
-        other => panic!("the run ended with {other:?}"),
+        Halt::Waiting | Halt::Yield | Halt::Breakpoint | Halt::Watchpoint(_) => {
+            panic!("the run ended with {halt:?}")
+        }
     };
     if effect != found || bytes != ram.bytes {
         let wrong = bytes.iter().zip(&ram.bytes).position(|(a, b)| a != b);
