@@ -23,3 +23,5 @@ mod tables;
 mod walk;
 #[cfg(test)]
 mod words;
+#[cfg(test)]
+mod world;

@@ -96,8 +96,7 @@ fn width(op: Op) -> Option<(u64, bool)> {
 }
 
 impl Model {
-    pub(crate) fn new(svnapot: bool) -> Self {
-        assert!(svnapot, "the naive translator has it");
+    pub(crate) fn new() -> Self {
         Self { last: None }
     }
 
