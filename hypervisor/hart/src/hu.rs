@@ -1,19 +1,25 @@
-//! What HU-mode software does, as calls: each is the instruction of the same name, checks included.
+//! Instructions of software that is no guest of the engine: the VM plane in HU, the driver in HS.
 //!
-//! A VM plane that is not RV64 code, but runs beside the model, acts through these. They fail with
-//! the trap that the instruction would take, and count no step.
+//! Both are programs of the host, so the engine does not run them. Each function here stands for an
+//! instruction of theirs on this hart: it makes the checks of that mode and comes down to the
+//! function that the engine's handler of the instruction calls. No step is counted and no trap is
+//! taken: the trap is the result, and the caller plays the kernel that would get it.
 
-use isa::Csr;
+use std::ops::Range;
 
-use crate::bus::Bus;
+use isa::{Csr, Interrupt};
+
+use crate::bus::{Bus, Writer};
 use crate::hart::{Hart, Trap};
+use crate::tlb::PAGE;
+use crate::walk::Access;
 
-/// A guest load or store faulted, so `hustatus.GLF` is set; or the instruction was not legal.
+/// A guest load or store of HU did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The guest could not have made this access.
+    /// The guest could not have made this access: `hustatus.GLF` is set.
     GuestFault,
-    /// The instruction traps.
+    /// The instruction traps, and not because of the address.
     Trap(Trap),
 }
 
@@ -23,109 +29,208 @@ impl From<Trap> for Refused {
     }
 }
 
-/// Calls `$access` for pieces that HLV and HSV can move: aligned, of 8, 4, 2 or 1 bytes.
-fn pieces(mut va: u64, len: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
-    let mut done = 0;
-    std::iter::from_fn(move || {
-        let left = len - done;
-        let size = [8usize, 4, 2, 1]
-            .into_iter()
-            .find(|size| *size <= left && va.is_multiple_of(*size as u64))?;
-        let piece = (va, done..done + size);
-        done += size;
-        va = va.wrapping_add(size as u64);
-        Some(piece)
-    })
-}
-
 impl Hart {
-    /// HURET.
+    /// HU code can only run here while the hart is in HU.
+    fn must_be_hu(&self) -> Result<(), Trap> {
+        if self.virt {
+            return Err(Trap::virtual_instruction());
+        }
+        if self.prv == 0 && self.delegated() { Ok(()) } else { Err(Trap::illegal()) }
+    }
+
+    /// `HURET`.
     ///
     /// # Errors
-    /// Illegal or virtual instruction outside of HU.
+    /// The trap that the instruction takes.
     pub fn hu_ret(&mut self) -> Result<(), Trap> {
         self.huret()
     }
 
-    /// `csrr`.
+    /// `csrr` in HU.
     ///
     /// # Errors
     /// The trap that the instruction takes.
     #[inline]
     pub fn hu_csr_read(&self, csr: Csr) -> Result<u64, Trap> {
+        self.must_be_hu()?;
         self.check_csr(csr, true, false)?;
         Ok(self.read_csr(csr))
     }
 
-    /// `csrw`.
+    /// `csrw` in HU.
     ///
     /// # Errors
     /// The trap that the instruction takes.
     #[inline]
     pub fn hu_csr_write<B: Bus>(&mut self, bus: &mut B, csr: Csr, value: u64) -> Result<(), Trap> {
+        self.must_be_hu()?;
         self.check_csr(csr, false, true)?;
         self.write_csr(bus, csr, value)
     }
 
-    /// HLV: reads guest-virtual memory.
+    /// `csrw hu_vitr` by another thread of the VM plane, while this hart may be in the guest: what
+    /// is posted depends on the VM alone, and not on the hart that posts.
     ///
     /// # Errors
-    /// [`Refused`]; `buf` may then be filled in part.
-    pub fn hu_load<B: Bus>(&mut self, bus: &mut B, va: u64, buf: &mut [u8]) -> Result<(), Refused> {
-        self.may_access_guest()?;
-        let rights = self.guest_rights(false);
-        for (va, range) in pieces(va, buf.len()) {
-            let target = &mut buf[range];
-            let loaded = match target.len() {
-                8 => self.load_as::<B, 8>(bus, va, rights).map(|b| target.copy_from_slice(&b.0)),
-                4 => self.load_as::<B, 4>(bus, va, rights).map(|b| target.copy_from_slice(&b.0)),
-                2 => self.load_as::<B, 2>(bus, va, rights).map(|b| target.copy_from_slice(&b.0)),
-                _ => self.load_as::<B, 1>(bus, va, rights).map(|b| target.copy_from_slice(&b.0)),
-            };
-            self.flagged(loaded)?;
+    /// The trap that the instruction takes.
+    pub fn hu_post<B: Bus>(&mut self, bus: &mut B, value: u64) -> Result<(), Trap> {
+        if !self.delegated() {
+            return Err(Trap::illegal());
         }
-        Ok(())
+        let was = (self.prv, self.virt);
+        (self.prv, self.virt) = (0, false);
+        let checked = self.check_csr(Csr::HU_VITR, false, true);
+        let done = checked.and_then(|()| self.write_csr(bus, Csr::HU_VITR, value));
+        (self.prv, self.virt) = was;
+        done
     }
 
-    /// HLVX.HU: reads 16 bits that the guest may execute.
+    /// `HUFENCE.GVMA` and `HUFENCE.VVMA`: they check who may, and then have nothing to do.
+    ///
+    /// # Errors
+    /// The trap that the instruction takes.
+    pub fn hu_fence(&mut self) -> Result<(), Trap> {
+        self.must_be_hu()
+    }
+
+    /// `HLV`, as many as it takes.
+    ///
+    /// # Errors
+    /// [`Refused`]; `buf` is then zero.
+    pub fn hu_load<B: Bus>(
+        &mut self,
+        bus: &mut B,
+        gva: u64,
+        buf: &mut [u8],
+    ) -> Result<(), Refused> {
+        self.guest_read(bus, gva, buf, false)
+    }
+
+    /// `HLVX.HU`: 16 bits that the guest may execute.
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn hu_fetch<B: Bus>(&mut self, bus: &mut B, va: u64) -> Result<u16, Refused> {
-        self.may_access_guest()?;
-        let rights = self.guest_rights(true);
-        let loaded = self.load_as::<B, 2>(bus, va, rights);
-        self.flagged(loaded).map(|(bytes, _)| u16::from_le_bytes(bytes))
+    pub fn hu_fetch<B: Bus>(&mut self, bus: &mut B, gva: u64) -> Result<u16, Refused> {
+        let mut half = [0; 2];
+        self.guest_read(bus, gva, &mut half, true)?;
+        Ok(u16::from_le_bytes(half))
     }
 
-    /// HSV: writes guest-virtual memory.
+    /// `HSV`, as many as it takes, after a look whether all of them can be done.
     ///
     /// # Errors
-    /// [`Refused`]; a part may then have been written.
-    pub fn hu_store<B: Bus>(&mut self, bus: &mut B, va: u64, bytes: &[u8]) -> Result<(), Refused> {
-        self.may_access_guest()?;
-        let rights = self.guest_rights(false);
-        for (va, range) in pieces(va, bytes.len()) {
-            let source = &bytes[range];
-            let stored = match *source {
-                [a, b, c, d, e, f, g, h] => {
-                    self.store_as(bus, va, [a, b, c, d, e, f, g, h], rights)
+    /// [`Refused`]; nothing is then stored.
+    pub fn hu_store<B: Bus>(&mut self, bus: &mut B, gva: u64, bytes: &[u8]) -> Result<(), Refused> {
+        self.must_be_hu()?;
+        self.catch_up(bus);
+        self.each_page(bus, gva, bytes.len(), Access::Store, false, |_, _, _| {})?;
+        self.each_page(bus, gva, bytes.len(), Access::Store, false, |bus, mut to, part| {
+            let words = bytes[part].chunks_exact(8);
+            let tail = words.remainder();
+            for word in words {
+                let mut value = [0; 8];
+                value.copy_from_slice(word);
+                bus.store(to, value, Writer::Hart);
+                to += 8;
+            }
+            for byte in tail {
+                bus.store(to, [*byte], Writer::Hart);
+                to += 1;
+            }
+        })
+    }
+
+    fn guest_read<B: Bus>(
+        &mut self,
+        bus: &mut B,
+        gva: u64,
+        buf: &mut [u8],
+        hlvx: bool,
+    ) -> Result<(), Refused> {
+        self.must_be_hu()?;
+        self.catch_up(bus);
+        let done =
+            self.each_page(bus, gva, buf.len(), Access::Load, hlvx, |bus, mut from, part| {
+                let mut words = buf[part].chunks_exact_mut(8);
+                for word in &mut words {
+                    word.copy_from_slice(&bus.load::<8>(from));
+                    from += 8;
                 }
-                [a, b, c, d] => self.store_as(bus, va, [a, b, c, d], rights),
-                [a, b] => self.store_as(bus, va, [a, b], rights),
-                [a] => self.store_as(bus, va, [a], rights),
-                _ => Ok(false),
-            };
-            self.flagged(stored)?;
+                for byte in words.into_remainder() {
+                    [*byte] = bus.load(from);
+                    from += 1;
+                }
+            });
+        if done.is_err() {
+            buf.fill(0);
+        }
+        done
+    }
+
+    /// Translates `len` bytes from `gva` on with the guest's rights, and hands each page's part to
+    /// `f` with its offset in RAM; up to the first part that faults.
+    fn each_page<B: Bus>(
+        &mut self,
+        bus: &mut B,
+        gva: u64,
+        len: usize,
+        access: Access,
+        hlvx: bool,
+        mut f: impl FnMut(&mut B, usize, Range<usize>),
+    ) -> Result<(), Refused> {
+        let rights = self.guest_rights(hlvx);
+        let mut done = 0;
+        while done < len {
+            let va = gva.wrapping_add(done as u64);
+            let in_page = usize::try_from(PAGE - va % PAGE).unwrap_or(usize::MAX);
+            let n = in_page.min(len - done);
+            // Where there is no RAM there is nothing for a guest of HU: it has no devices.
+            let no_ram = Trap::memory(access.access_fault(), va, true);
+            match self.locate(bus, va, n as u64, access, rights).and_then(|at| at.ok_or(no_ram)) {
+                Ok(offset) => f(bus, offset, done..done + n),
+                Err(trap) => {
+                    self.guest_fault(trap)?;
+                    return Err(Refused::GuestFault);
+                }
+            }
+            done += n;
         }
         Ok(())
     }
 
-    /// In HU a fault of a guest access sets GLF instead of trapping.
-    fn flagged<T>(&mut self, result: Result<T, Trap>) -> Result<T, Refused> {
-        result.map_err(|trap| match self.guest_fault(trap) {
-            Ok(()) => Refused::GuestFault,
-            Err(trap) => Refused::Trap(trap),
-        })
+    /// The kernel takes the thread off this hart: a guest is left as by a kick, before its next
+    /// instruction, in no step. `false` if the hart is not in HU afterwards.
+    pub fn hu_leave(&mut self) -> bool {
+        if self.virt {
+            let not_retired = self.not_retired;
+            self.take_trap(Trap::plain(Interrupt::UserSoftware));
+            self.not_retired = not_retired;
+        }
+        self.must_be_hu().is_ok()
+    }
+
+    /// `csrr` in HS.
+    ///
+    /// # Errors
+    /// The trap that the instruction takes.
+    pub fn hs_csr_read<B: Bus>(&mut self, bus: &mut B, csr: Csr) -> Result<u64, Trap> {
+        self.in_hs(|hart| hart.csr_access(bus, csr, true, None::<fn(u64) -> u64>))
+    }
+
+    /// `csrw` in HS.
+    ///
+    /// # Errors
+    /// The trap that the instruction takes.
+    pub fn hs_csr_write<B: Bus>(&mut self, bus: &mut B, csr: Csr, value: u64) -> Result<(), Trap> {
+        self.in_hs(|hart| hart.csr_access(bus, csr, false, Some(|_| value))).map(|_| ())
+    }
+
+    fn in_hs<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let was = (self.prv, self.virt);
+        (self.prv, self.virt) = (1, false);
+        let done = f(self);
+        (self.prv, self.virt) = was;
+        self.renew_context();
+        done
     }
 }
