@@ -1,0 +1,16 @@
+//! Tests of the driver from outside: small guests, and VM planes that are not kind.
+
+#[cfg(test)]
+mod exits;
+#[cfg(test)]
+mod guest;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod twins;
+#[cfg(test)]
+mod windows;
