@@ -352,7 +352,10 @@ impl Hart {
         if !self.may(hpa, Right::Write, 1, purpose.rights.virt) {
             return Err(purpose.access_fault());
         }
-        bus.store(offset, new.to_le_bytes(), Writer::Walker);
+        // The G-stage walk to this entry may have set A and D in the same word: "if the values do
+        // not match", the walk starts again and finds those bits set.
+        let now = u64::from_le_bytes(bus.load(offset));
+        bus.store(offset, (now | new).to_le_bytes(), Writer::Walker);
         Ok(())
     }
 
