@@ -95,7 +95,7 @@ fail:
     csrw satp, zero
     call fail_head
 fail_tail:
-    text a0, "\n"
+    text a0, "\r\n"
     call puts
     li   a1, 1                  // reason 1: system failure
     j    shut_down
@@ -120,7 +120,7 @@ pass:
     call puts
     la   a0, guest_name
     call puts
-    text a0, "\n"
+    text a0, "\r\n"
     call puts
     li   a1, 0                  // reason 0: no reason
 shut_down:
@@ -128,7 +128,8 @@ shut_down:
     sbi  EID_SRST, 0
 1:  j    1b
 
-    .globl puts                 // a0 = text that ends in a zero byte; satp must be bare
+    .globl puts                 // a0 = text that ends in a zero byte; satp must be bare. The console
+                                // is a terminal: a line ends in \r\n
 puts:
     mv   t0, a0
     mv   t1, a0

@@ -3,6 +3,6 @@
 
 guest hello
 main:
-    text a0, "Hello from S-mode.\n"
+    text a0, "Hello from S-mode.\r\n"
     call puts
     j    pass

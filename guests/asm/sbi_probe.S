@@ -101,6 +101,8 @@ main:
     li   a0, '*'
     sbi  EID_DBCN, 2
     expect a0, 0, "console_write_byte"
+    li   a0, '\r'
+    sbi  EID_DBCN, 2
     li   a0, '\n'
     sbi  EID_DBCN, 2
     li   a0, 0                  // no bytes at all
@@ -125,7 +127,7 @@ main:
     sbi  EID_DBCN, 1
     expect a0, 0, "console_read into fresh pages"
     li   a1, FRESH + 0x2ffe     // and written from, likewise
-    li   t0, '.' + ('.' << 8) + ('.' << 16) + ('\n' << 24)
+    li   t0, '.' + ('.' << 8) + ('\r' << 16) + ('\n' << 24)
     sw   t0, (a1)
     li   a0, 4
     li   a2, 0
@@ -178,7 +180,7 @@ show:                           // a0 = text, a1 = number
     call puts
     ld   a0, 8(sp)
     call puthex
-    text a0, "\n"
+    text a0, "\r\n"
     call puts
     ld   ra, (sp)
     addi sp, sp, 16

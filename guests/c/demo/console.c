@@ -22,6 +22,7 @@ static char *number(char *out, uint64_t n, unsigned base, int digits)
     return out;
 }
 
+// A line ends in \r\n, as a terminal wants it.
 void print(const char *format, ...)
 {
     static char buffer[512];
@@ -30,6 +31,7 @@ void print(const char *format, ...)
     va_start(args, format);
     for (const char *f = format; *f && out < end; f++) {
         if (*f != '%') {
+            if (*f == '\n') *out++ = '\r';
             *out++ = *f;
             continue;
         }
