@@ -160,7 +160,7 @@ impl<B: Bus> Engine<B> {
     fn drop_range(&mut self, offset: u64, len: u64) {
         let reach = 4 * BLOCK_MAX as u64;
         let page = offset & !0xfff;
-        let mut start = page.max(offset.saturating_sub(reach));
+        let mut start = page.max(offset.saturating_sub(reach)) & !1;
         while start < offset + len {
             let slot = &mut self.slots[slot_of(start, self.slots.len())];
             if slot.start == start {
