@@ -1,5 +1,8 @@
 //! Physical memory that no VM has: ranges by rising address, first fit. All of it is zero.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 /// Free memory.

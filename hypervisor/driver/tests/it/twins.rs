@@ -161,7 +161,7 @@ fn hlvx() {
     for op in [Op::HlvxHu, Op::HulvxHu] {
         for gva in addresses() {
             let (mut engine, mut dv) = (with_data(), with_data());
-            // Page 1 may be executed and not read, page 2 the other way round.
+            // The page after the first may be executed and not read, the next one the reverse.
             for hu in [&mut engine, &mut dv] {
                 let ram = hu.windows()[0].hpa;
                 map(hu, 1, leaf(ram + 0x1000) & !6);

@@ -98,7 +98,7 @@ fn a_guest_load_of_the_vm_plane_is_confined_too() {
 #[test]
 fn a_guest_table_entry_that_leads_outside_is_a_guest_page_fault() {
     twice(|| {
-        // vsatp: Sv39 with a root in page 4, whose entry 0 leads beyond guest memory.
+        // vsatp: Sv39 with a root in RAM, whose entry 0 leads beyond guest memory.
         let mut hu = running(&[ecall(), i(Op::Ld, A0, 0, 0), ecall()]);
         assert_eq!(trap(&mut hu, 0), 10);
         let root = hu.windows()[0].hpa + 4 * 4096;
