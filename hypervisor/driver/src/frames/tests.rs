@@ -35,7 +35,8 @@ proptest! {
             } else if let Some(hpa) = frames.take(pages << 12, 1 << align) {
                 let end = hpa + (pages << 12);
                 prop_assert!(BEGIN <= hpa && end <= END && hpa % (1 << align) == 0);
-                prop_assert!(taken.iter().all(|(other, size)| end <= *other || other + size <= hpa));
+                let apart = |(other, size): &(u64, u64)| end <= *other || other + size <= hpa;
+                prop_assert!(taken.iter().all(apart));
                 taken.push((hpa, pages << 12));
             }
             let used: u64 = taken.iter().map(|(_, size)| size).sum();
