@@ -216,7 +216,7 @@ pub(crate) struct GuestEntry {
     tag: u64,
     gatp: u64,
     pub(crate) hpa: u64,
-    /// Kinds of access (see [`Access::bit`]) known to be allowed.
+    /// Kinds of access, a bit each, that are known to be allowed.
     pub(crate) allowed: u8,
 }
 
