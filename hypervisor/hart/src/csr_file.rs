@@ -4,6 +4,7 @@
 //! counter), `hgeip`/`hgeie` are zero (no guest external interrupts: GEILEN is 0), `mseccfg` and
 //! the trigger CSRs read zero.
 
+use isa::csr::{CsrRow, Group};
 use isa::fields::{HSTATUS, HUSTATUS, MSTATUS};
 use isa::{Csr, Ext};
 
@@ -15,15 +16,18 @@ mod read;
 mod write;
 
 pub(crate) use masks::{HU_BITS, VS_BITS};
-pub(crate) use read::NS_PER_TICK;
+pub use read::NS_PER_TICK;
 
 impl Hart {
     /// Whether the current mode may read (or write) this CSR.
     pub(crate) fn check_csr(&self, csr: Csr, read: bool, write: bool) -> Result<(), Trap> {
-        if !self.has_csr(csr) || (write && csr.is_read_only()) {
+        let Some(row) = csr.row().filter(|row| self.has_csr(row)) else {
+            return Err(Trap::illegal());
+        };
+        if write && csr.is_read_only() {
             return Err(Trap::illegal());
         }
-        if is_dv(csr) {
+        if matches!(row.group, Group::Dv | Group::Hu) {
             return self.check_dv(csr, read, write);
         }
         match (csr.level(), self.prv, self.virt) {
@@ -108,11 +112,9 @@ impl Hart {
         refuse(!self.delegated() || own || fixed || timer, Trap::illegal())
     }
 
-    fn has_csr(&self, csr: Csr) -> bool {
-        use isa::csr::Group;
-        let Some(row) = csr.row() else { return false };
+    fn has_csr(&self, row: &CsrRow) -> bool {
         let has = |ext: Ext| self.isa.has(ext);
-        match (csr, row.group) {
+        match (row.csr, row.group) {
             (Csr::FFLAGS | Csr::FRM | Csr::FCSR, _) => has(Ext::F),
             (Csr::CYCLE | Csr::TIME | Csr::INSTRET, _) => has(Ext::Zicntr),
             (Csr::STIMECMP, _) => has(Ext::Sstc),
@@ -173,11 +175,6 @@ impl Hart {
         );
         if self.virt && replaced { Csr(csr.0 + 0x100) } else { csr }
     }
-}
-
-fn is_dv(csr: Csr) -> bool {
-    use isa::csr::Group;
-    csr.row().is_some_and(|row| matches!(row.group, Group::Dv | Group::Hu))
 }
 
 fn refuse(refused: bool, trap: Trap) -> Result<(), Trap> {

@@ -29,6 +29,7 @@ mod trap;
 mod walk;
 
 pub use bus::{AccessFault, Bus, Change, Post, Touch, Writer};
+pub use csr_file::NS_PER_TICK;
 pub use csrs::Csrs;
 pub use engine::{BLOCKS_DEFAULT, Engine};
 pub use hart::{Hart, Report, Taken, Trap};

@@ -14,7 +14,7 @@ pub enum Halt {
     Limit,
     /// The hart waits (WFI): no interrupt that is enabled is pending.
     Waiting,
-    /// The hart gave up its turn (`pause`, `wrs.*`, or a WFI that did not wait).
+    /// The hart gave up its turn (`pause`, `wrs.*`).
     Yield,
     /// A trap was taken of which the runner wants to know.
     Trap(Taken),
@@ -64,7 +64,7 @@ impl Hart {
     /// The step at which a timer or a wire changes by itself.
     fn deadline_step<B: Bus>(&self, bus: &B) -> u64 {
         let now = self.now_ns();
-        let at = self.timer_deadline_ns().min(bus.deadline_ns(self.id, now));
+        let at = self.timer_deadline_ns(now).min(bus.deadline_ns(self.id, now));
         self.steps.saturating_add(at.saturating_sub(now).max(1))
     }
 
@@ -78,7 +78,11 @@ impl Hart {
             }
             if pc & PAGE_MASK != page {
                 match self.fetch_page(bus, pc) {
-                    Ok(offset) => (page, page_offset) = (pc & PAGE_MASK, offset),
+                    Ok(offset) => {
+                        (page, page_offset) = (pc & PAGE_MASK, offset);
+                        // The walk may have set A bits in what was decoded as code.
+                        engine.catch_up(bus);
+                    }
                     Err(trap) => return self.fetch_trap(trap),
                 }
             }

@@ -319,9 +319,11 @@ impl Hart {
         }
     }
 
-    /// Guest time in ns at which a timer compare of this hart comes true; `u64::MAX` if none will.
-    pub(crate) fn timer_deadline_ns(&self) -> u64 {
-        let now = self.time();
+    /// Guest time in ns after `now_ns` at which a timer compare of this hart comes true; `u64::MAX`
+    /// if none will.
+    #[must_use]
+    pub fn timer_deadline_ns(&self, now_ns: u64) -> u64 {
+        let now = now_ns / NS_PER_TICK;
         let csr = &self.csr;
         let mut next = u64::MAX;
         if self.stce() {

@@ -4,7 +4,6 @@
 
 #[cfg(test)]
 mod tests;
-mod timers;
 
 use hart::{BLOCKS_DEFAULT, Engine, Halt, Hart, Report, Watch, Writer};
 use isa::{Csr, Extensions};
@@ -14,7 +13,7 @@ use crate::memory::{Memory, NotRam};
 use crate::platform::Platform;
 use crate::schedule::Schedule;
 
-pub(crate) use timers::NS_PER_TICK;
+pub(crate) use hart::NS_PER_TICK;
 
 /// Steps of a turn if nothing else is asked for.
 pub const QUANTUM_DEFAULT: u64 = 10_000;
@@ -410,7 +409,7 @@ impl Machine {
     fn hart_deadline_ns(&self, hart: usize) -> u64 {
         use hart::Bus;
         let wires = self.platform.deadline_ns(hart, self.now_ns);
-        wires.min(timers::deadline_ns(&self.harts[hart], self.now_ns))
+        wires.min(self.harts[hart].timer_deadline_ns(self.now_ns))
     }
 
     /// Feeds the whole state to a hash: harts, RAM, schedule, clock, devices.

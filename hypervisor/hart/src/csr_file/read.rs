@@ -8,7 +8,7 @@ use crate::hart::Hart;
 use crate::pmp::N_PMP;
 
 /// Nanoseconds of guest time for one tick of `time`: the timebase is 10 MHz.
-pub(crate) const NS_PER_TICK: u64 = 100;
+pub const NS_PER_TICK: u64 = 100;
 /// MXL, SXL, UXL, VSXL: 64 bits.
 const XLEN_64: u64 = 2;
 

@@ -46,9 +46,11 @@ impl Hart {
             3 => self.write_machine(csr, value),
             2 => self.write_hypervisor(csr, value),
             1 => self.write_supervisor(csr, value),
-            _ => return self.write_user(bus, csr, value),
+            _ => self.write_user(bus, csr, value)?,
         }
-        self.renew_context();
+        if decides_context(csr) {
+            self.renew_context();
+        }
         Ok(())
     }
 
@@ -256,7 +258,6 @@ impl Hart {
             }
             _ => self.write_hu(csr, value),
         }
-        self.renew_context();
         Ok(())
     }
 
@@ -358,6 +359,25 @@ impl Hart {
         let bit = 1 << interrupt;
         self.csr.mip = merge(self.csr.mip, if level || interrupt == 0 { bit } else { 0 }, bit);
     }
+}
+
+/// Whether translation, or the legality of floating point, can be another one after a write.
+fn decides_context(csr: Csr) -> bool {
+    matches!(
+        csr,
+        Csr::MSTATUS
+            | Csr::SSTATUS
+            | Csr::HSTATUS
+            | Csr::VSSTATUS
+            | Csr::HUSTATUS
+            | Csr::HUVSSTATUS
+            | Csr::SATP
+            | Csr::VSATP
+            | Csr::HGATP
+            | Csr::HUVSATP
+            | Csr::HUGATP
+            | Csr::H_VMID
+    )
 }
 
 fn dv_fault(value: u64) -> Trap {

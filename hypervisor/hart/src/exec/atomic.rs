@@ -86,11 +86,13 @@ macro_rules! lr_sc {
             if hart.watched(op, va, $n, true, false) {
                 return Flow::Stop;
             }
+            let before = bus.n_changes();
             match hart.load_reserved::<B, $n>(bus, va) {
                 Ok(bytes) => {
                     let extend: fn([u8; $n]) -> u64 = $extend;
                     hart.set(op.rd, extend(bytes));
-                    after(hart, bus, op, rest, false)
+                    let grew = bus.n_changes() != before;
+                    after(hart, bus, op, rest, grew)
                 }
                 Err(trap) => trapped(hart, op, trap),
             }
@@ -103,10 +105,12 @@ macro_rules! lr_sc {
             }
             let mut bytes = [0; $n];
             bytes.copy_from_slice(&hart.get(op.rs2).to_le_bytes()[..$n]);
+            let before = bus.n_changes();
             match hart.store_conditional::<B, $n>(bus, va, bytes) {
                 Ok((failed, ends)) => {
                     hart.set(op.rd, u64::from(failed));
-                    after(hart, bus, op, rest, ends)
+                    let grew = bus.n_changes() != before;
+                    after(hart, bus, op, rest, ends || grew)
                 }
                 Err(trap) => trapped(hart, op, trap),
             }
@@ -127,14 +131,16 @@ macro_rules! amos {
                 if hart.watched(op, va, $n, true, true) {
                     return Flow::Stop;
                 }
+                let before = bus.n_changes();
                 match hart.atomic_place(bus, va, $n, Access::Store) {
                     Ok(offset) => {
                         let $old = <$type>::from_le_bytes(bus.load(offset));
                         let $arg: $type = $operand(hart.get(op.rs2));
                         let new: $type = $new;
-                        let ends = bus.store(offset, new.to_le_bytes(), Writer::Hart);
+                        bus.store(offset, new.to_le_bytes(), Writer::Hart);
                         hart.set(op.rd, $extend($old));
-                        after(hart, bus, op, rest, ends)
+                        let grew = bus.n_changes() != before;
+                        after(hart, bus, op, rest, grew)
                     }
                     Err(trap) => trapped(hart, op, trap),
                 }

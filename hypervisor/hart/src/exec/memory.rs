@@ -77,9 +77,12 @@ impl Hart {
         if self.probe.watches(self.steps + u64::from(op.at), va, N as u64, false) {
             return Err(Flow::Stop);
         }
+        let before = bus.n_changes();
         let place = self.place(bus, va, N as u64, Access::Load, self.rights);
         let result = place.and_then(|place| self.load_at(bus, va, place));
-        result.map_err(|trap| trapped(self, op, trap))
+        // Also where the walk set A or D in what was decoded as code.
+        let grew = bus.n_changes() != before;
+        result.map(|(bytes, ends)| (bytes, ends || grew)).map_err(|trap| trapped(self, op, trap))
     }
 
     fn load_at<B: Bus, const N: usize>(
@@ -120,9 +123,11 @@ impl Hart {
         if self.probe.watches(self.steps + u64::from(op.at), va, N as u64, true) {
             return Err(Flow::Stop);
         }
+        let before = bus.n_changes();
         let place = self.place(bus, va, N as u64, Access::Store, self.rights);
         let result = place.and_then(|place| self.store_at(bus, va, place, bytes));
-        result.map_err(|trap| trapped(self, op, trap))
+        let grew = bus.n_changes() != before;
+        result.map(|ends| ends || grew).map_err(|trap| trapped(self, op, trap))
     }
 
     fn store_at<B: Bus, const N: usize>(
