@@ -59,7 +59,7 @@ pub(crate) struct Run {
     pub(crate) headless: bool,
 
     /// vCPUs, 1 to 8 [default: what the guest is meant for]
-    #[arg(long, short = 'c', value_name = "N")]
+    #[arg(long, short = 'c', value_name = "N", value_parser = parse_vcpus)]
     pub(crate) vcpus: Option<usize>,
 
     /// Largest stage-2 leaf: small ones show each page as it is first touched
@@ -91,7 +91,7 @@ pub(crate) struct Machine {
     pub(crate) file: Option<PathBuf>,
 
     /// Harts
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = parse_vcpus)]
     pub(crate) smp: usize,
 
     /// Firmware to start in M-mode, such as OpenSBI's fw_jump or fw_dynamic
@@ -170,8 +170,7 @@ pub(crate) struct World {
     pub(crate) script: Option<PathBuf>,
 
     /// Steps for which a vCPU runs before the next one has its turn
-    #[arg(long, default_value_t = 10_000, value_name = "STEPS",
-          value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 10_000, value_name = "STEPS", value_parser = parse_steps)]
     pub(crate) quantum: u64,
 
     /// Do not wait where the guest waits: guest time jumps to its next timer
@@ -179,13 +178,27 @@ pub(crate) struct World {
     pub(crate) warp: bool,
 
     /// Stop after so many steps (instructions and traps of all vCPUs)
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = parse_steps)]
     pub(crate) max_steps: Option<u64>,
 
     /// Decoded blocks to keep; changes speed, never the run
     #[arg(long, default_value_t = hart::BLOCKS_DEFAULT, value_name = "N",
           value_parser = parse_blocks)]
     pub(crate) blocks: usize,
+}
+
+fn parse_vcpus(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=vmm::MAX_VCPUS) => Ok(n),
+        _ => Err(format!("expected a number from 1 to {}", vmm::MAX_VCPUS)),
+    }
+}
+
+fn parse_steps(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(n @ 1..) => Ok(n),
+        _ => Err("expected a number from 1 on".to_owned()),
+    }
 }
 
 fn parse_blocks(text: &str) -> Result<usize, String> {

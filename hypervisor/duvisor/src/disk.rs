@@ -1,6 +1,6 @@
 //! A disk image in a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -74,7 +74,11 @@ fn open_file(path: &Path, mode: DiskMode) -> Result<FileDisk> {
     }
     if write {
         // Two guests on one image would destroy its file system.
-        file.try_lock().context("it is in use by another run")?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("it is in use by another run"),
+            Err(TryLockError::Error(error)) => return Err(error).context("locking it"),
+        }
     }
     Ok(FileDisk { file, sectors: bytes / SECTOR, read_only: mode == DiskMode::ReadOnly })
 }

@@ -1,5 +1,6 @@
 //! `duvisor run`: a guest in a delegated VM, with the terminal UI or headless.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -33,6 +34,9 @@ pub(crate) fn run(options: &Run) -> Result<u8> {
     let mut vm =
         plane::assemble(&options.world, config).with_context(|| format!("guest {name}"))?;
     if !options.headless {
+        if !io::stdout().is_terminal() {
+            bail!("standard output is not a terminal: use --headless to run without one");
+        }
         return watched(options, &name, vm, lines);
     }
     let (ended, interrupted) = play::headless(&options.world, &mut vm, lines)?;
