@@ -1,0 +1,18 @@
+//! The program as its users meet it: arguments in; output, files and exit codes out.
+
+#[cfg(test)]
+mod book;
+#[cfg(test)]
+mod debian;
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod guests;
+#[cfg(test)]
+mod paced;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod programs;
