@@ -168,12 +168,19 @@ impl Memory {
     /// Writes at an offset, within one page. `true` if the log of changes has grown.
     #[inline(always)]
     pub fn store<const N: usize>(&mut self, offset: usize, value: [u8; N], writer: Writer) -> bool {
+        !self.store_quick(offset, value) && self.store_slow(offset, &value, writer)
+    }
+
+    /// What [`Memory::store`] does with a page that has no flag; `false`, and nothing written, if it
+    /// has one.
+    #[inline(always)]
+    pub fn store_quick<const N: usize>(&mut self, offset: usize, value: [u8; N]) -> bool {
         debug_assert!(offset % PAGE + N <= PAGE, "a store at {offset:#x} leaves its page");
-        if self.flags[offset / PAGE] == 0 {
-            self.bytes[offset..offset + N].copy_from_slice(&value);
+        if self.flags[offset / PAGE] != 0 {
             return false;
         }
-        self.store_slow(offset, &value, writer)
+        self.bytes[offset..offset + N].copy_from_slice(&value);
+        true
     }
 
     /// The write function: bytes of one page, and what its flags ask for.

@@ -143,6 +143,11 @@ impl Bus for Platform {
         self.memory.store(offset, bytes, writer)
     }
 
+    #[inline(always)]
+    fn store_quick<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> bool {
+        self.memory.store_quick(offset, bytes)
+    }
+
     fn mark_code(&mut self, offset: usize, len: usize) {
         self.memory.mark_code(offset, len);
     }
