@@ -1,11 +1,11 @@
 //! The verbs of `guest`, and from a guest's name or file to what is loaded.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use images::debian::{self, Debian, FetchOptions, Progress};
+use images::debian::{self, Debian, FetchOptions, Progress, Stage};
 use images::{Catalogue, Payload, Source};
 use vmm::layout::RAM_BASE;
 
@@ -137,28 +137,65 @@ fn fetched_guest(guest: &str) -> Result<()> {
 fn fetch(guest: &str, suite: &str, mirror: Option<String>, stop: &AtomicBool) -> Result<()> {
     fetched_guest(guest)?;
     let options = FetchOptions { folder: folder()?, suite: suite.to_owned(), mirror };
-    let debian = debian::fetch(&options, stop, &mut |progress| tell(&progress))
-        .with_context(|| format!("fetching {guest}"))?;
+    let mut teller = Teller::default();
+    let debian = debian::fetch(&options, stop, &mut |progress| teller.tell(&progress));
+    teller.end_line();
+    let debian = debian.with_context(|| format!("fetching {guest}"))?;
     say::line(&format!("kernel {}", debian.kernel().display()));
     say::line(&format!("initrd {}", debian.initrd().display()));
     Ok(())
 }
 
-fn tell(progress: &Progress<'_>) {
-    match progress {
-        Progress::Stage(stage) => say::note(&format!("{stage:?} …")),
-        Progress::Percent(percent) => {
-            // One line that counts up, on the same stream as the other notes.
-            let mut err = std::io::stderr().lock();
-            let end = if *percent == 100 { "\n" } else { "" };
-            let _ = write!(err, "\r  {percent:>3} %{end}");
+/// Tells how a fetch goes, on standard error.
+#[derive(Default)]
+struct Teller {
+    /// The percentage that stands on the terminal's last line.
+    shown: Option<u8>,
+}
+
+impl Teller {
+    fn tell(&mut self, progress: &Progress<'_>) {
+        if let Progress::Percent(percent) = progress {
+            return self.percent(*percent);
         }
-        Progress::Tool(_) => {}
-        Progress::Package(package) => say::note(&format!("  {package:?}")),
-        Progress::UpToDate => say::note("  up to date"),
-        Progress::UntriedKernel(release) => {
-            say::note(&format!("  kernel {release} has not been tried with this program yet"));
+        self.end_line();
+        match progress {
+            Progress::Stage(stage) => say::note(&format!("{} ...", what(*stage))),
+            Progress::Package(package) => {
+                say::note(&format!("  {} {}", package.name, package.version));
+            }
+            Progress::UpToDate => say::note("  up to date"),
+            Progress::UntriedKernel(release) => {
+                say::note(&format!("  kernel {release} has not been tried with this program yet"));
+            }
+            Progress::Percent(_) | Progress::Tool(_) => {}
         }
+    }
+
+    /// One line that counts up; a file or a pipe gets none.
+    fn percent(&mut self, percent: u8) {
+        let mut err = std::io::stderr();
+        if self.shown != Some(percent) && err.is_terminal() {
+            self.shown = Some(percent);
+            // A terminal that is gone is no reason to stop.
+            let _ = write!(err, "\r  {percent:>3} %");
+        }
+    }
+
+    /// Ends the line that counts up.
+    fn end_line(&mut self) {
+        if self.shown.take().is_some() {
+            say::note("");
+        }
+    }
+}
+
+fn what(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Index => "reading the package index",
+        Stage::Download => "downloading",
+        Stage::Unpack => "unpacking",
+        Stage::Assemble => "assembling the initial RAM disk",
     }
 }
 

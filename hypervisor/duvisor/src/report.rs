@@ -19,7 +19,7 @@ pub(crate) fn summary(overview: &Overview) -> String {
     if exits > 0 {
         let _ = writeln!(
             out,
-            "{:<14} {:>12} {:>7} {:>14} {:>10} {:>10} {:>9}",
+            "{:<12} {:>11} {:>7} {:>13} {:>9} {:>9} {:>8}",
             "exit", "count", "share", "steps between", "p50 ns", "p99 ns", "sampled"
         );
     }
@@ -27,7 +27,7 @@ pub(crate) fn summary(overview: &Overview) -> String {
         let share = row.count * 1000 / exits.max(1);
         let _ = writeln!(
             out,
-            "{:<14} {:>12} {:>5}.{}% {:>14} {:>10} {:>10} {:>9}",
+            "{:<12} {:>11} {:>4}.{}% {:>13} {:>9} {:>9} {:>8}",
             row.kind.name(),
             row.count,
             share / 10,
