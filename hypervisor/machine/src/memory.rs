@@ -171,8 +171,8 @@ impl Memory {
         !self.store_quick(offset, value) && self.store_slow(offset, &value, writer)
     }
 
-    /// What [`Memory::store`] does with a page that has no flag; `false`, and nothing written, if it
-    /// has one.
+    /// What [`Memory::store`] does with a page that has no flag; `false`, and nothing written, if
+    /// it has one.
     #[inline(always)]
     pub fn store_quick<const N: usize>(&mut self, offset: usize, value: [u8; N]) -> bool {
         debug_assert!(offset % PAGE + N <= PAGE, "a store at {offset:#x} leaves its page");

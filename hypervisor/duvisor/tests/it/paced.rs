@@ -28,7 +28,8 @@ fn guests_that_wait_for_timers() {
 fn a_script_that_sleeps() {
     let script = scratch_with(
         "paced.script",
-        "expect Type a line\nsleep 3ms\nsend harts\nsleep 1500us\nsend help\nsleep 20ms\nsend off\n",
+        "expect Type a line\nsleep 3ms\nsend harts\nsleep 1500us\nsend help\n\
+         sleep 20ms\nsend off\n",
     );
     for vcpus in ["1", "4"] {
         same_paced("demo", 0, &["-c", vcpus, "--script", &script]);
