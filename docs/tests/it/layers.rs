@@ -32,6 +32,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
 const IN_TESTS: &[(&str, &[&str])] = &[
     ("driver",  &["session", "devices"]),
     ("machine", &["images"]),               // the committed guests are programs to run
+    ("vmm",     &["driver", "hart", "images"]),
     ("docs",    &["session"]),
 ];
 

@@ -74,8 +74,16 @@ impl Hu {
         &self.id
     }
 
+    /// Moves the step limit: more steps than this, of all vCPUs, the VM does not make.
+    pub fn set_max_steps(&mut self, max_steps: u64) {
+        if let Some(vm) = self.driver.vm_mut(self.slot) {
+            vm.max_steps = max_steps;
+        }
+    }
+
     /// The breakpoint or watchpoint, with its vCPU, for which the last [`Dv::wait`] came back with
-    /// [`Woken::Slice`]. It comes again unless `Hart::pass_once` is called.
+    /// [`Woken::Debug`]. Who takes it decides whether it comes again, or calls `Hart::pass_once`;
+    /// if nobody does, the next wait goes on over it.
     pub fn stopped_at(&mut self) -> Option<(usize, Halt)> {
         self.stopped_at.take()
     }
@@ -197,9 +205,13 @@ impl Hu {
             }
             Ran::Woken { hart, halt } => {
                 let vcpus = self.vm().map_or(&[][..], |vm| &vm.vcpus);
-                let vcpu = vcpus.iter().position(|vcpu| vcpu.hart == hart);
-                self.stopped_at = vcpu.map(|vcpu| (vcpu, halt));
-                Some(Woken::Slice)
+                let Some(vcpu) = vcpus.iter().position(|vcpu| vcpu.hart == hart) else {
+                    // Another VM's, whose debugger is not here.
+                    self.driver.machine.hart_mut(hart).0.pass_once();
+                    return None;
+                };
+                self.stopped_at = Some((vcpu, halt));
+                Some(Woken::Debug(vcpu))
             }
             Ran::SliceEnd => Some(Woken::Slice),
             Ran::Idle(until) => Some(Woken::Idle(until)),
@@ -288,6 +300,9 @@ impl Dv for Hu {
     }
 
     fn wait(&mut self) -> Woken {
+        if let Some(hart) = self.stopped_at.take().and_then(|(vcpu, _)| self.hart_of(vcpu)) {
+            self.driver.machine.hart_mut(hart).0.pass_once();
+        }
         loop {
             let Some(vm) = self.driver.vm_mut(self.slot) else { return Woken::Killed };
             if vm.killed.get().is_some() {

@@ -45,6 +45,9 @@ pub enum Woken {
     Idle(Option<u64>),
     /// The step limit was reached.
     StepLimit,
+    /// The debug module halted this vCPU before an instruction of its guest. Nothing has happened,
+    /// and no slice has ended: the VM plane has nothing to do but to tell whoever asked for it.
+    Debug(usize),
     /// The driver stopped the VM; [`Dv::reason`] says why.
     Killed,
 }

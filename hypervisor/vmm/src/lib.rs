@@ -34,5 +34,5 @@ pub use config::{ConfigError, ConsoleDevice, Leaf, MAX_CMDLINE, MAX_VCPUS, Segme
 pub use disk::AnyDisk;
 pub use fdt::dump_dtb;
 pub use gstage::{MapError, Mapping, Rights};
-pub use vcpu::Host;
+pub use vcpu::{Host, Rest};
 pub use vm::Vm;

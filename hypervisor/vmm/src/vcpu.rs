@@ -7,11 +7,13 @@
 //!    │  │ Slice: commands, inputs             │ Halt ──▶ (until hart_start)
 //!    │  │ Alarm: devices                      └ End  ──▶ reset, or the run ends
 //!    └──┘ Idle:  inputs until the deadline
+//!
+//!   StepLimit, Debug: the caller's turn, which no event tells of
 //! ```
 
 use dv::{Denied, Dv, Woken};
 use isa::Csr;
-use session::{Exit, Idle, Input, Inputs, Position, Server, Sink, Stats, Stop, VmState};
+use session::{Exit, Idle, Input, Inputs, Position, RunState, Server, Sink, Stats, Stop, VmState};
 
 use crate::exits::{Done, End, Next, Taken};
 use crate::sbi::hsm::{Hsm, vcpu_id};
@@ -35,6 +37,13 @@ impl Vcpu {
     pub(crate) fn new() -> Self {
         Self { hsm: Hsm::Stopped, suspended: false, stats: Stats::default(), steps_before: 0 }
     }
+}
+
+/// Where the run loop leaves off.
+enum Pause {
+    Limit,
+    Debug(usize),
+    End(End),
 }
 
 /// Everything outside of a VM that a run talks to.
@@ -66,10 +75,50 @@ impl std::fmt::Debug for Host<'_> {
     }
 }
 
+/// Why [`Vm::run_on`] came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The vCPUs have made as many steps as they may; if they get more, the run can go on.
+    StepLimit,
+    /// This vCPU stands before a breakpoint or a watched access.
+    Debug(usize),
+    /// The run is over.
+    Stopped(Stop),
+}
+
 impl<D: Dv> Vm<D> {
-    /// Runs until there is a reason to stop.
+    /// Runs until there is a reason to stop; the step limit is one.
     pub fn run(&mut self, host: &mut Host<'_>) -> Stop {
-        let end = self.run_to_end(host);
+        loop {
+            match self.run_on(host) {
+                Rest::StepLimit => return self.stop(Ok(End::StepLimit), host),
+                Rest::Stopped(stop) => return stop,
+                // Nobody is there whom it would interest.
+                Rest::Debug(_) => {}
+            }
+        }
+    }
+
+    /// Runs until the step limit, a breakpoint or the end. A run in two halves is the same as a
+    /// run in one: neither the guest nor the stream of events knows where it was cut.
+    pub fn run_on(&mut self, host: &mut Host<'_>) -> Rest {
+        match &self.run {
+            RunState::Running | RunState::Paused => {}
+            // With more steps it can go on.
+            RunState::Ended(Stop::StepLimit) => self.run = RunState::Running,
+            RunState::Ended(stop) => return Rest::Stopped(stop.clone()),
+        }
+        let end = match self.run_to_rest(host) {
+            Ok(Pause::Limit) => return Rest::StepLimit,
+            Ok(Pause::Debug(vcpu)) => return Rest::Debug(vcpu),
+            Ok(Pause::End(end)) => Ok(end),
+            Err(Denied) => Err(Denied),
+        };
+        Rest::Stopped(self.stop(end, host))
+    }
+
+    /// The last events of the run.
+    fn stop(&mut self, end: Result<End, Denied>, host: &mut Host<'_>) -> Stop {
         self.flush_console(host);
         let stop = self.stop_of(end);
         let step = self.dv.steps();
@@ -78,7 +127,7 @@ impl<D: Dv> Vm<D> {
         stop
     }
 
-    fn run_to_end(&mut self, host: &mut Host<'_>) -> Result<End, Denied> {
+    fn run_to_rest(&mut self, host: &mut Host<'_>) -> Result<Pause, Denied> {
         self.sink_wants_exits = self.stream.wants_exits(&host.sinks);
         if !self.booted {
             self.boot(host)?;
@@ -86,25 +135,28 @@ impl<D: Dv> Vm<D> {
         loop {
             match self.turn(host)? {
                 None => {}
-                Some(End::Reset) if self.reboot => self.reset(host)?,
-                Some(end) => return Ok(end),
+                Some(Pause::End(End::Reset)) if self.reboot => self.reset(host)?,
+                Some(pause) => return Ok(pause),
             }
         }
     }
 
     /// Lets the guest run until it needs us, and does what it needs.
-    fn turn(&mut self, host: &mut Host<'_>) -> Result<Option<End>, Denied> {
-        match self.dv.wait() {
-            Woken::Trap(vcpu) => self.exit(vcpu, host),
-            Woken::Slice => self.slice_end(host),
+    fn turn(&mut self, host: &mut Host<'_>) -> Result<Option<Pause>, Denied> {
+        let end = match self.dv.wait() {
+            Woken::Trap(vcpu) => self.exit(vcpu, host)?,
+            Woken::Slice => self.slice_end(host)?,
             Woken::Alarm => {
                 self.bus.alarm_over();
-                self.devices_due().map(|()| None)
+                self.devices_due()?;
+                None
             }
-            Woken::Idle(deadline) => self.idle(deadline, host),
-            Woken::StepLimit => Ok(Some(End::StepLimit)),
-            Woken::Killed => Err(Denied),
-        }
+            Woken::Idle(deadline) => self.idle(deadline, host)?,
+            Woken::StepLimit => return Ok(Some(Pause::Limit)),
+            Woken::Debug(vcpu) => return Ok(Some(Pause::Debug(vcpu))),
+            Woken::Killed => return Err(Denied),
+        };
+        Ok(end.map(Pause::End))
     }
 
     /// The life of an exit.
