@@ -10,17 +10,15 @@ mod htif;
 pub(crate) mod layout;
 mod run;
 mod serve;
-mod stream;
 
 use hart::{Report, Writer};
-use session::{RunState, VmState};
+use session::{RunState, Stream, VmState};
 
 use crate::machine::{Config, Machine};
 use board::Board;
 use config::Placed;
 use htif::Htif;
 use layout::RAM_BASE;
-use stream::Stream;
 
 pub use board::{AnyDisk, ConsoleDevice};
 pub use config::{BareConfig, Boot, ConfigError, MAX_CMDLINE, MAX_HARTS, Segment, dump_dtb};

@@ -16,6 +16,7 @@ mod position;
 mod script;
 mod sink;
 mod stats;
+mod stream;
 mod view;
 
 pub use command::{Answer, Capabilities, Command, Disconnected, Reply, Request, Session};
@@ -28,4 +29,5 @@ pub use position::{Position, VcpuId};
 pub use script::{Script, ScriptError};
 pub use sink::{NullSink, Sink};
 pub use stats::{Histogram, KindStats, Stats};
+pub use stream::Stream;
 pub use view::{Overview, RunState, VcpuState, VcpuView};

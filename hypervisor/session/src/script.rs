@@ -209,6 +209,8 @@ fn nanoseconds(text: &str) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HERE: Position = Position { step: 0, seq: 0 };
@@ -261,5 +263,52 @@ mod tests {
         );
         assert_eq!(wrong("expect"), "line 1: expect needs a text: \"expect\"");
         assert!(wrong("type x").starts_with("line 1: expected `expect TEXT`"));
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "(expect|send) [ab]{1,3}",
+            "sleep [0-9]{1,3}(ns|us|ms|s)",
+            "(expect|send|sleep|#)? ?[0-9a-z ]{0,4}",
+        ]
+    }
+
+    proptest! {
+        /// It ends, types nothing before its time, and never waits behind its own `send`.
+        #[test]
+        fn any_script_against_any_output(
+            lines in prop::collection::vec(line(), 0..8),
+            world in prop::collection::vec((any::<bool>(), 0u64..2_000_000_000, "[ab]{0,6}"), 0..8),
+        ) {
+            let Ok(mut script) = Script::parse(&lines.join("\n")) else { return Ok(()) };
+            let mut now = 0;
+            for (waits, pause, output) in world {
+                script.output(output.as_bytes());
+                let due = script.due_ns(now);
+                prop_assert_eq!(
+                    script.next(HERE, now).is_some(),
+                    due.is_some_and(|at| at <= now)
+                );
+                let deadline = waits.then_some(now + pause);
+                if let Idle::Input { time_ns, .. } = script.idle(HERE, now, deadline) {
+                    prop_assert!(time_ns >= now && deadline.is_none_or(|end| time_ns < end));
+                    now = time_ns;
+                } else {
+                    now += pause;
+                }
+            }
+            for _ in 0..=lines.len() {
+                if let Idle::Input { time_ns, .. } = script.idle(HERE, now, None) {
+                    now = time_ns;
+                }
+            }
+            let still_waits = script.waiting_for().is_some() || script.due_ns(now).is_none();
+            prop_assert!(script.is_done() || still_waits);
+        }
+
+        #[test]
+        fn any_text_is_a_script_or_not(text in "\\PC{0,60}") {
+            let _ = Script::parse(&text);
+        }
     }
 }

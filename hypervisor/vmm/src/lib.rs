@@ -15,6 +15,8 @@ mod config;
 mod disk;
 mod exits;
 mod fdt;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gstage;
 mod inject;
 pub mod layout;
@@ -22,7 +24,6 @@ mod live;
 mod memory;
 mod mmio;
 mod sbi;
-mod stream;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -17,8 +17,10 @@ use session::{Exit, Idle, Input, Inputs, Position, RunState, Server, Sink, Stats
 
 use crate::exits::{Done, End, Next, Taken};
 use crate::sbi::hsm::{Hsm, vcpu_id};
-use crate::stream::LINE_MAX;
 use crate::vm::Vm;
+
+/// A line of console output that gets longer than this is sent in pieces.
+const LINE_MAX: usize = 256;
 
 /// What the VM plane keeps of a vCPU.
 #[derive(Debug)]
@@ -202,7 +204,7 @@ impl<D: Dv> Vm<D> {
             };
             self.stream.exit(exit, &mut host.sinks);
         } else {
-            self.stream.pass_exit();
+            self.stream.pass();
         }
         if !self.news.is_empty() {
             let step = self.dv.steps();

@@ -3,7 +3,7 @@
 use dv::{Denied, Dv, Virq, Window};
 use isa::fields::HUSTATUS;
 use isa::{Csr, Ext, Interrupt};
-use session::{RunState, VmState};
+use session::{RunState, Stream, VmState};
 
 use crate::bus::Bus;
 use crate::config::{ConfigError, Leaf, Placed, Segment, VmConfig, place};
@@ -12,7 +12,6 @@ use crate::layout::PAGE;
 use crate::memory::Ram;
 use crate::sbi::A0;
 use crate::sbi::hsm::{Hsm, vcpu_id};
-use crate::stream::Stream;
 use crate::vcpu::{Host, Vcpu};
 
 /// The vCPU that starts the payload.

@@ -5,8 +5,8 @@
 //! limits can be seen by the guest.
 
 use devices::finisher::Finish;
-use hart::Halt;
-use session::{Idle, Input, Inputs, Position, RunState, Server, Sink, Stop, VmState};
+use hart::{Halt, Taken};
+use session::{Idle, Input, Inputs, Position, RunState, Server, Sink, Stop, Trap, VcpuId, VmState};
 
 use super::{BareMachine, End};
 use crate::machine::Ran;
@@ -81,8 +81,7 @@ impl BareMachine {
         loop {
             let end = match self.machine.run(step_limit) {
                 Ran::Woken { hart, halt: Halt::Trap(taken) } => {
-                    let here = (self.machine.steps(), self.machine.now_ns());
-                    self.stream.trap(here, hart, &taken, &mut host.sinks);
+                    self.tell(hart, &taken, host);
                     None
                 }
                 Ran::Woken { hart, halt } => return Rest::Debug { hart, halt },
@@ -114,7 +113,7 @@ impl BareMachine {
     }
 
     pub(crate) fn state(&mut self, state: VmState, host: &mut Host<'_>) {
-        self.stream.state(self.machine.steps(), state, &mut host.sinks);
+        self.stream.vm(self.machine.steps(), state, &mut host.sinks);
     }
 
     /// Between two slices: the only place where the outside gets a word in.
@@ -213,6 +212,25 @@ impl BareMachine {
         }
     }
 
+    /// Sends a trap, if anybody looks at single ones.
+    fn tell(&mut self, hart: usize, taken: &Taken, host: &mut Host<'_>) {
+        if !self.stream.wants_exits(&host.sinks) {
+            return self.stream.pass();
+        }
+        let trap = Trap {
+            seq: 0,
+            step: self.machine.steps(),
+            hart: hart_id(hart),
+            time_ns: self.machine.now_ns(),
+            pc: taken.pc,
+            from: taken.from,
+            to: taken.to,
+            cause: taken.trap.cause.bits(),
+            tval: taken.trap.tval,
+        };
+        self.stream.trap(trap, &mut host.sinks);
+    }
+
     /// Sends what the guest has written so far.
     pub(crate) fn flush_console(&mut self, host: &mut Host<'_>) {
         let Some(board) = self.machine.platform_mut().board_mut() else { return };
@@ -240,4 +258,9 @@ impl From<End> for Stop {
             End::User => Self::User,
         }
     }
+}
+
+/// A hart's number as events have it.
+pub(super) fn hart_id(hart: usize) -> VcpuId {
+    VcpuId(u16::try_from(hart).unwrap_or(u16::MAX))
 }

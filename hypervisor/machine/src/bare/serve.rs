@@ -5,8 +5,7 @@ use session::{
     VcpuView,
 };
 
-use super::run::Host;
-use super::stream::hart_id;
+use super::run::{Host, hart_id};
 use super::{BareMachine, End};
 use crate::machine::HartState;
 

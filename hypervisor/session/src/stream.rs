@@ -1,19 +1,21 @@
-//! The one stream out: numbers events, hands them to the sinks, and keeps what watchers ask for.
+//! The one stream out of a run: numbers events, hands them to the sinks, and keeps what watchers
+//! ask for.
 
 use std::collections::VecDeque;
 
-use session::{Event, Exit, Input, Sink, VmState};
+use crate::{Event, Exit, Input, Sink, Trap, VmState};
 
 /// Exits that are kept for watchers.
 const EXITS_KEPT: usize = 64 << 10;
-/// Console bytes that are kept for watchers.
+/// Bytes of console output that are kept for watchers.
 const CONSOLE_KEPT: usize = 1 << 20;
-/// A line of console output that gets longer than this is sent in pieces.
-pub(crate) const LINE_MAX: usize = 256;
 
-/// The stream of a VM.
+/// The stream of a VM or of a bare machine.
+///
+/// The number of an event is a function of the run alone: exits and traps take theirs also when
+/// nobody looks at them.
 #[derive(Debug, Default)]
-pub(crate) struct Stream {
+pub struct Stream {
     // Runtime state.
     seq: u64,
     // For watchers; no part of the run.
@@ -27,7 +29,8 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Number of the next event.
-    pub(crate) fn seq(&self) -> u64 {
+    #[must_use]
+    pub fn seq(&self) -> u64 {
         self.seq
     }
 
@@ -37,18 +40,21 @@ impl Stream {
         seq
     }
 
-    /// Whether anybody looks at single exits; if not they are only numbered.
-    pub(crate) fn wants_exits(&self, sinks: &[&mut dyn Sink]) -> bool {
+    /// Whether anybody looks at single exits and traps; if not they are only numbered.
+    #[must_use]
+    pub fn wants_exits(&self, sinks: &[&mut dyn Sink]) -> bool {
         self.keeps_exits || sinks.iter().any(|sink| sink.wants_exits())
     }
 
-    /// An exit that nobody looks at still takes its number.
-    pub(crate) fn pass_exit(&mut self) {
+    /// An exit or a trap that nobody looks at still takes its number.
+    #[inline]
+    pub fn pass(&mut self) {
         self.seq += 1;
     }
 
     /// Sends an exit; its `seq` is filled in here.
-    pub(crate) fn exit(&mut self, mut exit: Exit, sinks: &mut [&mut dyn Sink]) {
+    #[inline]
+    pub fn exit(&mut self, mut exit: Exit, sinks: &mut [&mut dyn Sink]) {
         exit.seq = self.number();
         if self.keeps_exits {
             if self.exits.len() >= EXITS_KEPT {
@@ -56,14 +62,17 @@ impl Stream {
             }
             self.exits.push_back(exit);
         }
-        let event = Event::Exit(exit);
-        for sink in sinks.iter_mut().filter(|sink| sink.wants_exits()) {
-            sink.event(&event);
-        }
+        send_single(&Event::Exit(exit), sinks);
+    }
+
+    /// Sends a trap; its `seq` is filled in here.
+    pub fn trap(&mut self, trap: Trap, sinks: &mut [&mut dyn Sink]) {
+        let seq = self.number();
+        send_single(&Event::Trap(Trap { seq, ..trap }), sinks);
     }
 
     /// Sends console output, and empties it.
-    pub(crate) fn console(&mut self, step: u64, bytes: &mut Vec<u8>, sinks: &mut [&mut dyn Sink]) {
+    pub fn console(&mut self, step: u64, bytes: &mut Vec<u8>, sinks: &mut [&mut dyn Sink]) {
         self.console_total += bytes.len() as u64;
         self.console.extend(bytes.iter());
         let excess = self.console.len().saturating_sub(CONSOLE_KEPT);
@@ -73,20 +82,20 @@ impl Stream {
     }
 
     /// Sends word of an input.
-    pub(crate) fn input(&mut self, step: u64, input: Input, sinks: &mut [&mut dyn Sink]) {
+    pub fn input(&mut self, step: u64, input: Input, sinks: &mut [&mut dyn Sink]) {
         let event = Event::Input { seq: self.number(), step, input };
         send(&event, sinks);
     }
 
-    /// Sends word of a change of the VM.
-    pub(crate) fn vm(&mut self, step: u64, state: VmState, sinks: &mut [&mut dyn Sink]) {
+    /// Sends word of a start, a reset, the end, or a vCPU that comes or goes.
+    pub fn vm(&mut self, step: u64, state: VmState, sinks: &mut [&mut dyn Sink]) {
         let event = Event::Vm { seq: self.number(), step, state };
         send(&event, sinks);
     }
 
     /// The newest kept exits with a `seq` of at least `from`, oldest first. From now on they are
     /// kept.
-    pub(crate) fn exits_from(&mut self, from: u64, limit: usize) -> Vec<Exit> {
+    pub fn exits_from(&mut self, from: u64, limit: usize) -> Vec<Exit> {
         self.keep_exits();
         let first = self.exits.partition_point(|exit| exit.seq < from);
         let skip = first.max(self.exits.len().saturating_sub(limit));
@@ -94,16 +103,24 @@ impl Stream {
     }
 
     /// Keeps exits from now on.
-    pub(crate) fn keep_exits(&mut self) {
+    pub fn keep_exits(&mut self) {
         self.keeps_exits = true;
     }
 
     /// Kept console bytes from `from` on, and where they begin.
-    pub(crate) fn console_from(&self, from: u64) -> (u64, Vec<u8>) {
+    #[must_use]
+    pub fn console_from(&self, from: u64) -> (u64, Vec<u8>) {
         let oldest = self.console_total - self.console.len() as u64;
         let from = from.clamp(oldest, self.console_total);
         let skip = usize::try_from(from - oldest).unwrap_or(usize::MAX);
         (from, self.console.iter().skip(skip).copied().collect())
+    }
+}
+
+/// To the sinks that want single exits and traps.
+fn send_single(event: &Event, sinks: &mut [&mut dyn Sink]) {
+    for sink in sinks.iter_mut().filter(|sink| sink.wants_exits()) {
+        sink.event(event);
     }
 }
 
