@@ -112,6 +112,8 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -141,5 +143,23 @@ mod tests {
         assert_eq!("12".parse(), Ok(RtcBase::Seconds(12)));
         assert!("99999999999999".parse::<RtcBase>().is_err());
         assert!("x".parse::<Seed>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_value_in_bounds_or_not(
+            text in prop_oneof!["[0-9]{1,21}[kKmMgGiIbB]{0,3}", "(0x)?[0-9a-f]{1,17}", "\\PC{0,20}"],
+        ) {
+            if let Ok(Size(bytes)) = text.parse::<Size>() {
+                prop_assert!(bytes > 0 && bytes.is_multiple_of(4096));
+            }
+            if let Ok(disk) = text.parse::<Disk>() {
+                prop_assert!(!disk.path.as_os_str().is_empty());
+            }
+            if let Ok(RtcBase::Seconds(seconds)) = text.parse() {
+                prop_assert!(seconds <= u64::MAX / 1_000_000_000);
+            }
+            let _ = text.parse::<Seed>();
+        }
     }
 }
