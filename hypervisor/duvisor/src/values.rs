@@ -148,7 +148,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_a_value_in_bounds_or_not(
-            text in prop_oneof!["[0-9]{1,21}[kKmMgGiIbB]{0,3}", "(0x)?[0-9a-f]{1,17}", "\\PC{0,20}"],
+            text in prop_oneof![
+                "[0-9]{1,21}[kKmMgGiIbB]{0,3}",
+                "(0x)?[0-9a-f]{1,17}",
+                "\\PC{0,20}",
+            ],
         ) {
             if let Ok(Size(bytes)) = text.parse::<Size>() {
                 prop_assert!(bytes > 0 && bytes.is_multiple_of(4096));
