@@ -115,7 +115,8 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Re
     quit.store(true, Ordering::Relaxed);
     end_run(&mut client);
     drop(client);
-    let ended = runner.join().or_else(|_| bail!("the VM's thread panicked"))??;
+    // A panic over there is one of this program: its exit code is that of an internal error.
+    let ended = runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let interrupted = matches!(outcome, Ok(Outcome::Stopped));
     outcome.context("the terminal UI")?;
     say::note(&format!("duvisor: {}", report::reason(&ended.stop)));

@@ -1,17 +1,19 @@
-//! The lines that this program itself prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where it is done")]
+//! The lines that this program itself prints. A reader that went away ends nothing: a terminal that
+//! was closed, or `| head`, must not turn the end of a run into a panic.
+
+use std::io::{self, Write};
 
 /// A line of what was asked for.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Text that already ends its lines.
 pub(crate) fn block(text: &str) {
-    print!("{text}");
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// A line beside what was asked for.
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
