@@ -1,6 +1,7 @@
 //! What a driver manages, what a VM asks of it, and why it may say no.
 
-use isa::{Exception, Ext, Extensions, Interrupt};
+use hart::checks::on;
+use isa::{Check, Exception, Ext, Extensions, Interrupt};
 
 use crate::frames::align_up;
 
@@ -145,7 +146,7 @@ impl VmRequest {
             return Err(CreateError::Vcpus { asked: self.vcpus });
         }
         for size in [self.guest_ram, self.pool] {
-            if size == 0 || !size.is_multiple_of(PAGE) {
+            if size == 0 || (!size.is_multiple_of(PAGE) && on(Check::WholePages)) {
                 return Err(CreateError::Size { size });
             }
         }
@@ -153,11 +154,11 @@ impl VmRequest {
             return Err(CreateError::Pool { size: self.pool });
         }
         let exceptions = self.exceptions & !Exception::SEDELEG_MASK;
-        if exceptions != 0 {
+        if exceptions != 0 && on(Check::AskedExceptions) {
             return Err(CreateError::Exceptions { bits: exceptions });
         }
         let interrupts = self.interrupts & !Interrupt::SIDELEG_MASK;
-        if interrupts != 0 {
+        if interrupts != 0 && on(Check::AskedInterrupts) {
             return Err(CreateError::Interrupts { bits: interrupts });
         }
         if isa.has(self.gstage.ext()) {

@@ -3,9 +3,10 @@
 use std::sync::OnceLock;
 
 use dv::Window;
+use hart::checks::on;
 use hart::{Report, Taken, Writer};
-use isa::Mode;
 use isa::fields::VMID_BITS;
+use isa::{Check, Mode};
 use machine::{HartState, Machine};
 
 use crate::config::{Config, CreateError, HOST_SIZE, PAGE, RAM_BASE, VmRequest, alignment};
@@ -178,18 +179,22 @@ impl Driver {
     pub fn vm_destroy(&mut self, id: VmId) {
         let slot = id.slot();
         let Some(vm) = self.vms.get_mut(slot).and_then(Option::take) else { return };
-        for vcpu in &vm.vcpus {
+        for vcpu in vm.vcpus.iter().filter(|_| on(Check::EndStops)) {
             self.machine.stop(vcpu.hart);
         }
-        self.machine.platform_mut().forget_vm(id.vmid());
+        if on(Check::EndForgets) {
+            self.machine.platform_mut().forget_vm(id.vmid());
+        }
         for vcpu in &vm.vcpus {
-            let (hart, platform) = self.machine.hart_mut(vcpu.hart);
-            hs::set_windows(hart, platform, &[]);
-            hart.reset();
+            if on(Check::EndResets) {
+                self.machine.hart_mut(vcpu.hart).0.reset();
+            }
             self.owners[vcpu.hart] = None;
         }
         for window in vm.windows {
-            self.scrub(window);
+            if on(Check::EndScrubs) {
+                self.scrub(window);
+            }
             self.frames.give_back(window.hpa, window.size);
         }
     }
@@ -199,7 +204,7 @@ impl Driver {
     pub(crate) fn grow(&mut self, slot: usize, bytes: u64) -> Option<Window> {
         let vm = self.vms.get_mut(slot)?.as_mut()?;
         vm.calls += u64::from(vm.started);
-        if vm.windows.len() >= WINDOWS_MAX {
+        if vm.windows.len() >= WINDOWS_MAX && on(Check::WindowCount) {
             return None;
         }
         let size = align_up(bytes.max(1), PAGE)?;

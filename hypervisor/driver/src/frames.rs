@@ -5,6 +5,9 @@ mod tests;
 
 use std::ops::Range;
 
+use hart::checks::on;
+use isa::Check;
+
 /// Free memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
@@ -31,6 +34,9 @@ impl Frames {
         };
         let (at, taken) =
             self.free.iter().enumerate().find_map(|(at, range)| Some((at, fits(range)?)))?;
+        if !on(Check::WindowsApart) {
+            return Some(taken.start);
+        }
         let old = self.free.remove(at);
         let rest = [old.start..taken.start, taken.end..old.end];
         for (i, range) in rest.into_iter().filter(|range| !range.is_empty()).enumerate() {

@@ -1,9 +1,10 @@
 //! What HS and firmware do to a hart before a vCPU runs there, and after it is gone.
 
 use dv::Window;
+use hart::checks::on;
 use hart::{Bus, Hart};
 use isa::fields::{ENVCFG, HGATP, HSTATUS, PMPCFG, SSTATUS};
-use isa::{Csr, Exception, Ext, Interrupt, Mode};
+use isa::{Check, Csr, Exception, Ext, Interrupt, Mode};
 
 use crate::config::{CreateError, VmRequest};
 
@@ -68,10 +69,11 @@ pub(crate) fn set_up<B: Bus>(
     // A guest's cbo.inval writes back first: it must not bring older content to light.
     let henvcfg = ENVCFG::CBIE.set(envcfg, 1);
     let hugatp = HGATP::MODE.set(setup.root >> 12, request.gstage.mode());
+    let kept = if on(Check::KeptFromGuest) { request.exceptions } else { 0 };
     let sideleg = request.interrupts | Interrupt::UserSoftware.bit();
     for (csr, value) in [
         (Csr::HSTATUS, HSTATUS::HU.mask()),
-        (Csr::HEDELEG, HEDELEG & !request.exceptions),
+        (Csr::HEDELEG, HEDELEG & !kept),
         (Csr::HIDELEG, HIDELEG),
         (Csr::SEDELEG, request.exceptions),
         (Csr::SIDELEG, sideleg),
@@ -123,7 +125,7 @@ pub(crate) fn set_windows<B: Bus>(hart: &mut Hart, bus: &mut B, windows: &[Windo
         let window = windows.get(i).copied().unwrap_or(Window { hpa: 0, size: 0 });
         let (begin, end) = (window.hpa >> 2, (window.hpa + window.size) >> 2);
         if window.size != 0 {
-            let execute = PMPCFG::X.with(0, i == 0);
+            let execute = PMPCFG::X.with(0, i == 0 || !on(Check::CodeInRam));
             let cfg = PMPCFG::R.mask() | PMPCFG::W.mask() | PMPCFG::V.mask() | execute;
             let place = 2 * i + 1;
             cfgs[place / PER_CFG] |= PMPCFG::A.set(cfg, 1) << (8 * (place % PER_CFG));

@@ -6,9 +6,10 @@
 
 use isa::csr::{CsrRow, Group};
 use isa::fields::{HSTATUS, HUSTATUS, MSTATUS};
-use isa::{Csr, Ext};
+use isa::{Check, Csr, Ext};
 
 use crate::bus::Bus;
+use crate::checks::on;
 use crate::hart::{Hart, Trap};
 
 mod masks;
@@ -97,19 +98,24 @@ impl Hart {
     fn check_dv(&self, csr: Csr, read: bool, write: bool) -> Result<(), Trap> {
         let vipi = csr.0 >= Csr::VIPI0.0 && csr.0 <= Csr::VIPI3.0;
         if self.virt {
-            let posts = vipi && self.delegated() && HUSTATUS::VIE.is_set(self.csr.hustatus);
-            return refuse(!posts, Trap::virtual_instruction());
+            let posts = self.delegated() && HUSTATUS::VIE.is_set(self.csr.hustatus);
+            let refused =
+                if vipi { on(Check::VipiNeedsVie) && !posts } else { on(Check::HuCsrInGuest) };
+            return refuse(refused, Trap::virtual_instruction());
         }
-        if csr == Csr::HU_VITR && read {
+        if csr == Csr::HU_VITR && read && on(Check::VitrWriteOnly) {
             return Err(Trap::illegal());
         }
         if self.prv != 0 {
             return Ok(());
         }
-        let own = matches!(csr, Csr::SEDELEG | Csr::SIDELEG | Csr::H_VMID);
-        let fixed = csr == Csr::HUGATP && write;
-        let timer = csr == Csr::HUVSTIMECMP && !(self.stce() && self.vstce());
-        refuse(!self.delegated() || own || fixed || timer, Trap::illegal())
+        let plain = on(Check::HuCsrInU) && !self.delegated();
+        let own =
+            on(Check::KernelCsrInHu) && matches!(csr, Csr::SEDELEG | Csr::SIDELEG | Csr::H_VMID);
+        let fixed = on(Check::HugatpReadOnly) && csr == Csr::HUGATP && write;
+        let timer =
+            on(Check::TimerNeedsStce) && csr == Csr::HUVSTIMECMP && !(self.stce() && self.vstce());
+        refuse(plain || own || fixed || timer, Trap::illegal())
     }
 
     fn has_csr(&self, row: &CsrRow) -> bool {

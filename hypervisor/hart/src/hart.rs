@@ -1,9 +1,10 @@
 //! The state of a hart: registers, CSRs, privilege, step counter, and what is cached of it.
 
 use isa::fields::{HGATP, HSTATUS, HUSTATUS, MSTATUS, SSTATUS};
-use isa::{Cause, Exception, Ext, Extensions, Mode};
+use isa::{Cause, Check, Exception, Ext, Extensions, Mode};
 
 use crate::bus::{Bus, Change};
+use crate::checks::on;
 use crate::csrs::Csrs;
 use crate::pmp::{N_PMP, PmpRange};
 use crate::probe::Probe;
@@ -241,7 +242,7 @@ impl Hart {
 
     /// The G-stage root in effect.
     pub(crate) fn gatp(&self) -> u64 {
-        if self.delegated() { self.csr.hugatp } else { self.csr.hgatp }
+        if self.delegated() && on(Check::RootOfHu) { self.csr.hugatp } else { self.csr.hgatp }
     }
 
     /// VTVM, VTW, VTSR and VSXL in effect, at the places of `hstatus`.
@@ -261,7 +262,7 @@ impl Hart {
 
     /// Privileged manual, "Hypervisor Virtual-Machine Load and Store Instructions".
     pub(crate) fn guest_rights(&self, hlvx: bool) -> Rights {
-        let spvp = if self.delegated() && self.prv == 0 {
+        let spvp = if self.delegated() && self.prv == 0 && on(Check::AccessPrivilege) {
             HUSTATUS::SPVP.is_set(self.csr.hustatus)
         } else {
             HSTATUS::SPVP.is_set(self.csr.hstatus)
@@ -313,7 +314,7 @@ impl Hart {
 
     fn key(&self) -> Key {
         let rights = self.fetch_rights();
-        let bit = |on: bool, place: u32| u64::from(on) << place;
+        let bit = |set: bool, place: u32| u64::from(set) << place;
         let guest = rights.virt && HGATP::MODE.get(self.gatp()) != 0;
         Key {
             atp: match (rights.virt, rights.prv) {
@@ -321,13 +322,13 @@ impl Hart {
                 (false, 3) => 0,
                 (false, _) => self.csr.satp,
             },
-            gatp: if guest { self.gatp() } else { 0 },
+            gatp: if guest && on(Check::TaggedByRoot) { self.gatp() } else { 0 },
             bits: u64::from(rights.prv)
                 | bit(rights.virt, 2)
                 | bit(rights.sum, 3)
                 | bit(rights.mxr, 4)
                 | bit(rights.virt && rights.vmxr, 5)
-                | bit(rights.virt && self.delegated(), 6)
+                | bit(rights.virt && self.delegated() && on(Check::TaggedByHu), 6)
                 | bit(self.mprv, 7),
         }
     }

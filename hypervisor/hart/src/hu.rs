@@ -7,9 +7,10 @@
 
 use std::ops::Range;
 
-use isa::{Csr, Interrupt};
+use isa::{Check, Csr, Interrupt};
 
 use crate::bus::{Bus, Writer};
+use crate::checks::on;
 use crate::hart::{Hart, Trap};
 use crate::tlb::PAGE;
 use crate::walk::Access;
@@ -32,6 +33,9 @@ impl From<Trap> for Refused {
 impl Hart {
     /// HU code can only run here while the hart is in HU.
     fn must_be_hu(&self) -> Result<(), Trap> {
+        if !on(Check::HuNotInGuest) {
+            return Ok(());
+        }
         if self.virt {
             return Err(Trap::virtual_instruction());
         }

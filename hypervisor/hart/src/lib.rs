@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod bus;
+pub mod checks;
 mod csr_file;
 mod csrs;
 mod engine;

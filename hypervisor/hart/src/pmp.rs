@@ -6,8 +6,10 @@
 //! An entry whose `V` bit (bit 5) is set confines guests of a delegated VM: it applies to accesses
 //! with V=1, to HLV and HSV and to the reads of both stages' tables, and to nothing else.
 
+use isa::Check;
 use isa::fields::PMPCFG;
 
+use crate::checks::on;
 use crate::hart::Hart;
 
 /// Number of entries.
@@ -75,14 +77,27 @@ impl Hart {
             return true;
         }
         let page = hpa >> 12;
-        let hit = self.pmp.iter().find(|range| {
-            PMPCFG::V.is_set(range.cfg) == confined && range.first <= page && page < range.end
-        });
+        let hit = self
+            .pmp
+            .iter()
+            .find(|range| binds(range.cfg, confined) && range.first <= page && page < range.end);
         match hit {
             Some(range) if prv == 3 && !PMPCFG::L.is_set(range.cfg) => true,
+            Some(_) if confined && !on(Check::WindowRights) => true,
             Some(range) => right.field().is_set(range.cfg),
+            None if confined => !on(Check::DefaultDeny),
             // "If no PMP entry matches an M-mode access, the access succeeds"; other modes fail.
-            None => prv == 3 && !confined,
+            None => prv == 3,
         }
+    }
+}
+
+/// Whether an entry is about accesses of a guest of HU, or about all others.
+#[inline(always)]
+fn binds(cfg: u64, confined: bool) -> bool {
+    match (PMPCFG::V.is_set(cfg), confined) {
+        (true, true) | (false, false) => true,
+        (true, false) => !on(Check::HostNotBound),
+        (false, true) => !on(Check::GuestNotServed),
     }
 }

@@ -1,8 +1,9 @@
 //! Interrupts, trap entry and trap return: to M, HS, HU or VS.
 
 use isa::fields::{HSTATUS, HUSTATUS, MSTATUS, SSTATUS, TVEC};
-use isa::{Cause, Exception, Ext, Interrupt, Mode};
+use isa::{Cause, Check, Exception, Ext, Interrupt, Mode};
 
+use crate::checks::on;
 use crate::csr_file::{HU_BITS, NS_PER_TICK, VS_BITS};
 use crate::hart::{Hart, Report, Taken, Trap};
 
@@ -54,26 +55,31 @@ impl Hart {
         let mideleg = self.csr.mideleg | self.mideleg_fixed();
         let to_hu = self.hu_interrupts();
         let to_vs = self.csr.hideleg & VS_BITS;
-        let on = |enabled: bool, mask: u64| if enabled { pending & mask } else { 0 };
+        let if_on = |enabled: bool, mask: u64| if enabled { pending & mask } else { 0 };
         let m_on = self.prv < 3 || MSTATUS::MIE.is_set(self.csr.mstatus);
         let s_on =
             self.virt || self.prv == 0 || (self.prv == 1 && MSTATUS::SIE.is_set(self.csr.mstatus));
         // HU is not masked while its guest runs; in HU itself by UIE.
-        let hu_on = self.virt || (self.prv == 0 && HUSTATUS::UIE.is_set(self.csr.hustatus));
+        let unmasked = HUSTATUS::UIE.is_set(self.csr.hustatus) || !on(Check::HuMasked);
+        let hu_on = self.virt || (self.prv == 0 && unmasked);
         let vs_on = self.virt && (self.prv == 0 || SSTATUS::SIE.is_set(self.csr.vsstatus));
-        let classes = [
-            on(m_on, !mideleg),
-            on(s_on, mideleg & !to_hu & !to_vs),
-            on(hu_on, mideleg & to_hu),
-            on(vs_on, mideleg & to_vs),
+        let mut classes = [
+            if_on(m_on, !mideleg),
+            if_on(s_on, mideleg & !to_hu & !to_vs),
+            if_on(hu_on, mideleg & to_hu),
+            if_on(vs_on, mideleg & to_vs),
         ];
+        if !on(Check::KernelFirst) {
+            classes.rotate_left(2);
+        }
         let class = classes.into_iter().find(|class| *class != 0)?;
         ORDER.into_iter().find(|interrupt| class & interrupt.bit() != 0)
     }
 
     /// Interrupts that go to HU now.
     fn hu_interrupts(&self) -> u64 {
-        if self.delegated() { self.csr.sideleg & HU_BITS } else { 0 }
+        let hu = self.delegated() || !on(Check::InterruptNeedsHu);
+        if hu { self.csr.sideleg & HU_BITS } else { 0 }
     }
 
     fn target(&self, trap: &Trap) -> Target {
@@ -84,7 +90,7 @@ impl Hart {
         let code = trap.cause.code();
         let bit = |mask: u64| mask >> code & 1 != 0;
         let csr = &self.csr;
-        let lower = self.prv == 0 || self.virt;
+        let lower = self.prv == 0 || self.virt || !on(Check::KernelsOwn);
         let (m, hu, vs) = match trap.cause {
             Cause::Interrupt(_) => (
                 bit(csr.mideleg | self.mideleg_fixed()),
@@ -92,10 +98,12 @@ impl Hart {
                 bit(csr.hideleg),
             ),
             Cause::Exception(exception) => {
-                if exception == Exception::DvFault || self.is_confinement(exception) {
+                let fault = exception == Exception::DvFault && on(Check::FaultToKernel);
+                if fault || self.is_confinement(exception) {
                     return Target::Hs;
                 }
-                (bit(csr.medeleg), self.delegated() && bit(csr.sedeleg), bit(csr.hedeleg))
+                let hu = self.delegated() || !on(Check::ExceptionNeedsHu);
+                (bit(csr.medeleg), hu && bit(csr.sedeleg), bit(csr.hedeleg))
             }
         };
         if !m {
@@ -105,7 +113,7 @@ impl Hart {
             return Target::Vs;
         }
         // A trap from HU while it handles one would overwrite what it is about: HS gets it.
-        let nested = !self.virt && HUSTATUS::TA.is_set(csr.hustatus);
+        let nested = !self.virt && HUSTATUS::TA.is_set(csr.hustatus) && on(Check::NestedToKernel);
         if hu && lower && !nested { Target::Hu } else { Target::Hs }
     }
 
@@ -117,7 +125,7 @@ impl Hart {
                 | Exception::LoadAccessFault
                 | Exception::StoreAccessFault
         );
-        access_fault && self.virt && self.delegated()
+        access_fault && self.virt && self.delegated() && on(Check::WindowToKernel)
     }
 
     /// Takes a trap at `self.pc`.
@@ -214,8 +222,13 @@ impl Hart {
             status = HUSTATUS::SPVP.set(status, u64::from(self.prv));
         }
         status = HUSTATUS::UPIE.with(status, HUSTATUS::UIE.is_set(status));
-        status = HUSTATUS::UIE.with(status, false);
-        self.csr.hustatus = HUSTATUS::TA.with(status, true);
+        if on(Check::EntryMasks) {
+            status = HUSTATUS::UIE.with(status, false);
+        }
+        if on(Check::EntrySetsTa) {
+            status = HUSTATUS::TA.with(status, true);
+        }
+        self.csr.hustatus = status;
         self.csr.uepc = self.pc;
         self.csr.ucause = trap.cause.bits();
         self.csr.utval = trap.tval;
@@ -278,10 +291,10 @@ impl Hart {
 
     /// HURET: never to a privilege above U with V=0.
     pub(crate) fn huret(&mut self) -> Result<(), Trap> {
-        if self.virt {
+        if self.virt && on(Check::HuretInGuest) {
             return Err(Trap::virtual_instruction());
         }
-        if self.prv != 0 || !self.delegated() {
+        if (self.prv != 0 || !self.delegated()) && on(Check::HuretOutsideHu) {
             return Err(Trap::illegal());
         }
         let mut status = self.csr.hustatus;
@@ -292,7 +305,7 @@ impl Hart {
         status = HUSTATUS::SPV.with(status, false);
         self.csr.hustatus = HUSTATUS::TA.with(status, false);
         self.virt = spv;
-        self.prv = u8::from(spv && spvp);
+        self.prv = u8::from((spv || !on(Check::HuretNeverRises)) && spvp);
         self.pc = self.csr.uepc & self.pc_mask();
         self.renew_context();
         Ok(())

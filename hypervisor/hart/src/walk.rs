@@ -4,9 +4,10 @@
 //! G-stage if V=1, then PMP, or PMC for a delegated guest.
 
 use isa::fields::{ENVCFG, PTE, SATP};
-use isa::{Exception, Ext};
+use isa::{Check, Exception, Ext};
 
 use crate::bus::{Bus, Writer};
+use crate::checks::on;
 use crate::hart::{Hart, Trap};
 use crate::pmp::Right;
 use crate::tlb::PAGE_MASK;
@@ -182,7 +183,8 @@ impl Hart {
         } else {
             self.single_stage(bus, purpose)?
         };
-        if self.may(hpa, access.right(), rights.prv, rights.virt) {
+        let check = if self.virt { Check::AddressInWindow } else { Check::AccessInWindow };
+        if self.may_guest(check, hpa, access.right(), rights.prv, rights.virt) {
             Ok(hpa)
         } else {
             Err(purpose.access_fault())
@@ -222,7 +224,7 @@ impl Hart {
         for level in (0..scheme.levels).rev() {
             let address = table + 8 * scheme.index(va, level);
             let hpa = self.table_entry(bus, address, purpose, false)?;
-            let (pte, offset) = self.read_entry(bus, hpa, purpose)?;
+            let (pte, offset) = self.read_entry(bus, hpa, purpose, Check::TableInWindow)?;
             self.note_table(bus, offset, TableUse::new(scheme, va, level, false));
             if !self.well_formed(pte, envcfg) {
                 return Err(purpose.page_fault());
@@ -284,7 +286,9 @@ impl Hart {
         let kind = guest_kind(access, rights, implicit);
         // PMC judges the tables of a delegated guest only: what one kind of guest may reach does
         // not hold for the other. Bit 58 of gatp is always zero.
-        let tag = gatp | u64::from(self.delegated()) << 58;
+        let by_hu = self.delegated() && on(Check::TaggedByHu);
+        let by_root = if on(Check::TaggedByRoot) { gatp } else { gatp >> 60 << 60 };
+        let tag = by_root | u64::from(by_hu) << 58;
         if let Some(page) = self.guest_tlb.get(tag, gpa, kind) {
             return Ok(page | (gpa & !PAGE_MASK));
         }
@@ -295,7 +299,7 @@ impl Hart {
         let mut table = (SATP::PPN.get(gatp) & !3) << 12;
         for level in (0..scheme.levels).rev() {
             let hpa = table + 8 * scheme.index(gpa, level);
-            let (pte, offset) = self.read_entry(bus, hpa, purpose)?;
+            let (pte, offset) = self.read_entry(bus, hpa, purpose, Check::GuestTableInWindow)?;
             self.note_table(bus, offset, TableUse::new(scheme, gpa, level, true));
             if !self.well_formed(pte, self.csr.menvcfg) {
                 return Err(fault);
@@ -326,15 +330,21 @@ impl Hart {
         Err(fault)
     }
 
+    /// [`Hart::may`], where this check of DV-ext is about it.
+    fn may_guest(&self, check: Check, hpa: u64, right: Right, prv: u8, virt: bool) -> bool {
+        self.may(hpa, right, prv, virt) || (virt && !on(check))
+    }
+
     /// Reads an entry and says at which offset in RAM it stands.
     fn read_entry<B: Bus>(
         &self,
         bus: &B,
         hpa: u64,
         purpose: Purpose,
+        check: Check,
     ) -> Result<(u64, usize), Trap> {
         // Implicit accesses are made as S-mode.
-        if !self.may(hpa, Right::Read, 1, purpose.rights.virt) {
+        if !self.may_guest(check, hpa, Right::Read, 1, purpose.rights.virt) {
             return Err(purpose.access_fault());
         }
         let offset = ram_offset(bus, hpa, 8).ok_or_else(|| purpose.access_fault())?;
@@ -349,7 +359,7 @@ impl Hart {
         new: u64,
         purpose: Purpose,
     ) -> Result<(), Trap> {
-        if !self.may(hpa, Right::Write, 1, purpose.rights.virt) {
+        if !self.may_guest(Check::UpdateInWindow, hpa, Right::Write, 1, purpose.rights.virt) {
             return Err(purpose.access_fault());
         }
         // The G-stage walk to this entry may have set A and D in the same word: "if the values do

@@ -2,7 +2,8 @@
 //!
 //! Modules in reading order: one row per instruction ([`insn`]), its operands and the decoder
 //! ([`operands`], [`compressed`]), the extensions a machine may have ([`ext`]), the CSRs with their
-//! fields ([`csr`], [`fields`]), causes, modes and register names, and the text of an instruction.
+//! fields ([`csr`], [`fields`]), causes, modes and register names, the text of an instruction, and
+//! the checks that DV-ext makes ([`check`]).
 //!
 //! Every number of a manual stands in one table row here, and everything else is derived from it.
 //! Nothing in this crate allocates, does I/O, keeps state or knows what an instruction *does*.
@@ -10,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cause;
+pub mod check;
 pub mod compressed;
 pub mod csr;
 pub mod disasm;
@@ -21,6 +23,7 @@ pub mod operands;
 pub mod reg;
 
 pub use cause::{Cause, Exception, Interrupt};
+pub use check::Check;
 pub use csr::Csr;
 pub use ext::{Ext, Extensions};
 pub use fields::Field;

@@ -1,9 +1,10 @@
 //! What a CSR reads as. Reading changes nothing.
 
 use isa::fields::{FCSR, HUSTATUS, MIP, MSTATUS, PMPCFG, SSTATUS, VTIMECTL};
-use isa::{Csr, Ext};
+use isa::{Check, Csr, Ext};
 
 use super::masks::{HU_BITS, S_BITS, SSTATUS_VISIBLE, VS_BITS};
+use crate::checks;
 use crate::hart::Hart;
 use crate::pmp::N_PMP;
 
@@ -206,8 +207,8 @@ impl Hart {
             Csr::FFLAGS => state.fflags,
             Csr::FRM => state.frm,
             Csr::FCSR => FCSR::FRM.set(state.fflags, state.frm),
-            Csr::UIE | Csr::HUIE => state.mie & HU_BITS,
-            Csr::UIP | Csr::HUIP => self.mip() & HU_BITS,
+            Csr::UIE | Csr::HUIE => state.mie & checks::mask(Check::HuieShown, HU_BITS),
+            Csr::UIP | Csr::HUIP => self.mip() & checks::mask(Check::HuipShown, HU_BITS),
             Csr::UTVEC => state.utvec,
             Csr::USCRATCH => state.uscratch,
             Csr::UEPC => state.uepc & self.pc_mask(),

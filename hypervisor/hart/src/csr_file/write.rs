@@ -3,13 +3,14 @@
 use isa::fields::{
     ENVCFG, HGATP, HU_VITR, HUSTATUS, MIP, MSTATUS, PMPCFG, SATP, SSTATUS, VTIMECTL,
 };
-use isa::{Csr, Exception, Ext, Interrupt};
+use isa::{Check, Csr, Exception, Ext, Interrupt};
 
 use super::masks::{
     HEDELEG, HSTATUS_WRITABLE, HU_BITS, HUSTATUS_WRITABLE, S_BITS, SEDELEG, SSTATUS_WRITABLE,
     VS_BITS,
 };
 use crate::bus::{Bus, Post};
+use crate::checks::{self, on};
 use crate::hart::{Hart, Trap};
 use crate::pmp::{N_PMP, PMPADDR_MASK};
 
@@ -117,7 +118,9 @@ impl Hart {
             self.csr.pmpcfg[i] = cfg;
         }
         self.decode_pmp();
-        self.forget_translations();
+        if on(Check::RevokedCfg) {
+            self.forget_translations();
+        }
     }
 
     fn write_pmpaddr(&mut self, i: usize, value: u64) {
@@ -131,7 +134,9 @@ impl Hart {
         }
         self.csr.pmpaddr[i] = value & PMPADDR_MASK;
         self.decode_pmp();
-        self.forget_translations();
+        if on(Check::RevokedAddr) {
+            self.forget_translations();
+        }
     }
 
     fn write_supervisor(&mut self, csr: Csr, value: u64) {
@@ -157,8 +162,8 @@ impl Hart {
             Csr::STVAL => self.csr.stval = value,
             Csr::STIMECMP => self.csr.stimecmp = value,
             Csr::SATP => self.csr.satp = self.satp(self.csr.satp, value),
-            Csr::SEDELEG => self.csr.sedeleg = value & SEDELEG,
-            Csr::SIDELEG => self.csr.sideleg = value & HU_BITS,
+            Csr::SEDELEG => self.csr.sedeleg = value & checks::mask(Check::SedelegBits, SEDELEG),
+            Csr::SIDELEG => self.csr.sideleg = value & checks::mask(Check::SidelegBits, HU_BITS),
             _ => {}
         }
     }
@@ -181,7 +186,8 @@ impl Hart {
     /// WARL field by field; the root is 16 KiB, so its number's low two bits are zero.
     fn hgatp(&self, old: u64, new: u64) -> u64 {
         let mode = HGATP::MODE.get(new);
-        let mode = if self.mode_exists(mode) { mode } else { HGATP::MODE.get(old) };
+        let there = self.mode_exists(mode) || !on(Check::GatpMode);
+        let mode = if there { mode } else { HGATP::MODE.get(old) };
         let ppn = HGATP::PPN.get(new) & !3;
         HGATP::MODE.set(HGATP::VMID.set(ppn, HGATP::VMID.get(new)), mode)
     }
@@ -189,7 +195,7 @@ impl Hart {
     fn write_hypervisor(&mut self, csr: Csr, value: u64) {
         match csr {
             Csr::HSTATUS => self.csr.hstatus = value & HSTATUS_WRITABLE,
-            Csr::HEDELEG => self.csr.hedeleg = value & HEDELEG,
+            Csr::HEDELEG => self.csr.hedeleg = value & checks::mask(Check::HedelegBits, HEDELEG),
             Csr::HIDELEG => self.csr.hideleg = value & VS_BITS,
             Csr::HIE => {
                 self.csr.mie = merge(self.csr.mie, value, VS_BITS | MIP::SGEIP.mask());
@@ -269,16 +275,24 @@ impl Hart {
             Csr::UCAUSE => self.csr.ucause = value,
             Csr::UTVAL => self.csr.utval = value,
             Csr::HUSTATUS => {
-                let of_hs = if self.prv == 0 { 0 } else { HUSTATUS::TA.mask() };
+                let by_hu = self.prv == 0 && on(Check::TaOfHardware);
+                let of_hs = if by_hu { 0 } else { HUSTATUS::TA.mask() };
                 let mask = HUSTATUS_WRITABLE | of_hs;
                 self.csr.hustatus = merge(self.csr.hustatus, value, mask);
             }
-            Csr::HUIE => self.csr.mie = merge(self.csr.mie, value, HU_BITS),
+            Csr::HUIE => {
+                let mask = checks::mask(Check::HuieBits, HU_BITS);
+                self.csr.mie = merge(self.csr.mie, value, mask);
+            }
             Csr::HUIP => {
                 let mask = MIP::USIP.mask() | MIP::UEIP.mask();
+                let mask = checks::mask(Check::HuipBits, mask);
                 self.csr.mip = merge(self.csr.mip, value, mask);
             }
-            Csr::HUVIP => self.csr.mip = merge(self.csr.mip, value, VS_BITS),
+            Csr::HUVIP => {
+                let mask = checks::mask(Check::HuvipBits, VS_BITS);
+                self.csr.mip = merge(self.csr.mip, value, mask);
+            }
             Csr::HUTIMEDELTA => self.csr.hutimedelta = value,
             Csr::HUCOUNTEREN => self.csr.hucounteren = value & self.counteren_mask(),
             Csr::HUTVAL => self.csr.hutval = value,
@@ -290,7 +304,7 @@ impl Hart {
             }
             Csr::VTIMECMP => self.csr.vtimecmp = value,
             Csr::VTIMECTL => {
-                let legal = matches!(VTIMECTL::IRQ.get(value), 4 | 6);
+                let legal = matches!(VTIMECTL::IRQ.get(value), 4 | 6) || !on(Check::VtimectlIrq);
                 let mask = VTIMECTL::EN.mask() | if legal { VTIMECTL::IRQ.mask() } else { 0 };
                 self.csr.vtimectl = merge(self.csr.vtimectl, value, mask);
             }
@@ -310,7 +324,7 @@ impl Hart {
     /// "HU writes an id that the driver registered for this VM; any other value is a DV fault."
     fn write_vcpuid<B: Bus>(&mut self, bus: &B, value: u64) -> Result<(), Trap> {
         let known = u16::try_from(value).is_ok_and(|id| bus.owns_vcpu(self.vmid(), id));
-        if !known && self.prv == 0 {
+        if !known && self.prv == 0 && on(Check::VcpuidKnown) {
             return Err(dv_fault(value));
         }
         self.csr.hu_vcpuid = value & 0xffff;
@@ -319,7 +333,7 @@ impl Hart {
 
     fn write_vitr<B: Bus>(&mut self, bus: &mut B, value: u64) -> Result<(), Trap> {
         let interrupt = HU_VITR::IRQ.get(value);
-        if !matches!(interrupt, 0 | 2 | 6 | 10) {
+        if !matches!(interrupt, 0 | 2 | 6 | 10) && on(Check::PostInterrupt) {
             return Err(dv_fault(value));
         }
         let level = HU_VITR::LEVEL.is_set(value);
@@ -343,7 +357,7 @@ impl Hart {
         value: u64,
     ) -> Result<(), Trap> {
         let post = Post { vmid: self.vmid(), vcpu: vcpu as u16, interrupt: interrupt as u8, level };
-        if !bus.owns_vcpu(post.vmid, post.vcpu) {
+        if !bus.owns_vcpu(post.vmid, post.vcpu) && on(Check::PostKnown) {
             return Err(dv_fault(value));
         }
         if vcpu == self.csr.hu_vcpuid {

@@ -4,12 +4,13 @@
     reason = "one extension of many; a test sees that every instruction has a handler"
 )]
 
-use isa::Op as Name;
 use isa::fields::{HSTATUS, HUSTATUS};
+use isa::{Check, Op as Name};
 
 use super::memory::after;
 use super::trapped;
 use crate::bus::Bus;
+use crate::checks::on;
 use crate::engine::{Flow, Handler, Op};
 use crate::hart::{Hart, Trap};
 
@@ -17,16 +18,17 @@ impl Hart {
     /// "an attempt to execute … when V=1 causes a virtual-instruction exception", and in U it
     /// takes `hstatus.HU`.
     pub(crate) fn may_access_guest(&self) -> Result<(), Trap> {
-        if self.virt {
+        if self.virt && on(Check::AccessInGuest) {
             return Err(Trap::virtual_instruction());
         }
-        let allowed = self.prv != 0 || HSTATUS::HU.is_set(self.csr.hstatus);
+        let hu = HSTATUS::HU.is_set(self.csr.hstatus);
+        let allowed = self.prv != 0 || hu || !on(Check::AccessInU);
         if allowed { Ok(()) } else { Err(Trap::illegal()) }
     }
 
     /// In HU such an access does not trap: `hustatus.GLF` tells, and the value is zero.
     pub(crate) fn guest_fault(&mut self, trap: Trap) -> Result<(), Trap> {
-        if self.prv != 0 || !self.delegated() {
+        if self.prv != 0 || !self.delegated() || !on(Check::AccessFlagged) {
             return Err(trap);
         }
         self.csr.hustatus = HUSTATUS::GLF.with(self.csr.hustatus, true);

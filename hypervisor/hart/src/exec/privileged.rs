@@ -6,10 +6,11 @@
 )]
 
 use isa::fields::{HSTATUS, MSTATUS};
-use isa::{Exception, Op as Name};
+use isa::{Check, Exception, Op as Name};
 
 use super::trapped;
 use crate::bus::Bus;
+use crate::checks::on;
 use crate::engine::{Flow, Handler, Op, next};
 use crate::hart::{Hart, Trap};
 
@@ -122,10 +123,11 @@ impl Hart {
     }
 
     fn may_hufence(&self) -> Result<(), Trap> {
-        if self.virt {
+        if self.virt && on(Check::HufenceInGuest) {
             return Err(Trap::virtual_instruction());
         }
-        if self.prv == 0 && self.delegated() { Ok(()) } else { Err(Trap::illegal()) }
+        let hu = self.prv == 0 && self.delegated();
+        if hu || !on(Check::HufenceOutsideHu) { Ok(()) } else { Err(Trap::illegal()) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use isa::csr::{CSRS, CsrRow, Group};
 use isa::fields::{HU_VITR, HUSTATUS, NamedField, PMPCFG, VTIMECTL};
-use isa::{Csr, Exception, Ext, Insn, Interrupt, ROWS, decode};
+use isa::{Check, Csr, Exception, Ext, Insn, Interrupt, ROWS, decode};
 
 const CHAPTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/dv-ext.md");
 
@@ -19,6 +19,7 @@ fn table(name: &str) -> Option<String> {
         "vtimectl" => fields(VTIMECTL::FIELDS),
         "hu_vitr" => fields(HU_VITR::FIELDS),
         "pmpcfg" => fields(PMPCFG::FIELDS),
+        "checks" => checks(),
         _ => return None,
     })
 }
@@ -70,6 +71,21 @@ fn instructions() -> String {
         writeln!(text, "| `{shown}` | {value:#010x} | {mask:#010x} |").unwrap();
     }
     text
+}
+
+fn checks() -> String {
+    let mut text = String::from("| check | about | rule |\n|---|---|---|\n");
+    for check in Check::ALL {
+        writeln!(text, "| {} | {} | {} |", check.number(), check.part(), check.rule()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn checks_are_numbered_from_one() {
+    let numbers: Vec<u8> = Check::ALL.iter().map(|check| check.number()).collect();
+    let expected: Vec<u8> = (1..).take(numbers.len()).collect();
+    assert_eq!(numbers, expected);
 }
 
 /// The chapter with what stands between `<!-- table: NAME -->` and `<!-- end -->` written anew.
