@@ -37,7 +37,7 @@ checks! {
         4 KernelCsrInHu "in HU, `sedeleg`, `sideleg` and `h_vmid` are illegal instructions";
         5 HugatpReadOnly "in HU, a write of `hugatp` is an illegal instruction";
         6 VitrWriteOnly "a read of `hu_vitr` is an illegal instruction";
-        7 TimerNeedsStce "in HU, `huvstimecmp` is illegal while STCE of menvcfg or henvcfg is clear";
+        7 TimerNeedsStce "in HU, `huvstimecmp` is illegal while STCE of menvcfg or henvcfg is 0";
         8 SedelegBits "`sedeleg` holds no bit but those of the table";
         9 SidelegBits "`sideleg` holds no bit but those of the table";
         10 HedelegBits "`hedeleg` holds no guest-page fault, virtual instruction or call from VS";
