@@ -15,8 +15,8 @@ use crate::programs::{digest, read, segments};
 
 /// What the guest wrote, for who looks at a test that failed.
 #[derive(Default)]
-struct Screen {
-    text: String,
+pub(crate) struct Screen {
+    pub(crate) text: String,
     traps: u64,
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod firmware;
 #[cfg(test)]
+mod hyp_tests;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod riscv_tests;
