@@ -139,8 +139,15 @@ impl Hart {
     /// A hart after reset: M-mode, pc 0, all registers zero.
     #[must_use]
     pub fn new(id: usize, isa: Extensions) -> Self {
-        let rights =
-            Rights { prv: 3, virt: false, sum: false, mxr: false, vmxr: false, hlvx: false };
+        let rights = Rights {
+            prv: 3,
+            virt: false,
+            delegated: false,
+            sum: false,
+            mxr: false,
+            vmxr: false,
+            hlvx: false,
+        };
         let mut hart = Self {
             id,
             isa,
@@ -240,9 +247,9 @@ impl Hart {
         HSTATUS::HU.is_set(self.csr.hstatus) && self.isa.has(Ext::Xdv)
     }
 
-    /// The G-stage root in effect.
-    pub(crate) fn gatp(&self) -> u64 {
-        if self.delegated() && on(Check::RootOfHu) { self.csr.hugatp } else { self.csr.hgatp }
+    /// The G-stage root of a guest of HU, or of one of HS.
+    pub(crate) fn gatp(&self, delegated: bool) -> u64 {
+        if delegated && on(Check::RootOfHu) { self.csr.hugatp } else { self.csr.hgatp }
     }
 
     /// VTVM, VTW, VTSR and VSXL in effect, at the places of `hstatus`.
@@ -261,8 +268,12 @@ impl Hart {
     }
 
     /// Privileged manual, "Hypervisor Virtual-Machine Load and Store Instructions".
+    ///
+    /// From HU they reach HU's guest. From HS they reach its own, whoever's thread it runs for:
+    /// HU has nothing to say in `hgatp` and `hstatus`.
     pub(crate) fn guest_rights(&self, hlvx: bool) -> Rights {
-        let spvp = if self.delegated() && self.prv == 0 && on(Check::AccessPrivilege) {
+        let delegated = self.delegated() && self.prv == 0;
+        let spvp = if delegated && on(Check::AccessPrivilege) {
             HUSTATUS::SPVP.is_set(self.csr.hustatus)
         } else {
             HSTATUS::SPVP.is_set(self.csr.hstatus)
@@ -270,6 +281,7 @@ impl Hart {
         Rights {
             prv: u8::from(spvp),
             virt: true,
+            delegated,
             sum: SSTATUS::SUM.is_set(self.csr.vsstatus),
             mxr: MSTATUS::MXR.is_set(self.csr.mstatus),
             vmxr: SSTATUS::MXR.is_set(self.csr.vsstatus),
@@ -282,6 +294,7 @@ impl Hart {
         Rights {
             prv,
             virt,
+            delegated: virt && self.delegated(),
             sum: MSTATUS::SUM.is_set(status),
             mxr: MSTATUS::MXR.is_set(self.csr.mstatus),
             vmxr: SSTATUS::MXR.is_set(self.csr.vsstatus),
@@ -315,20 +328,21 @@ impl Hart {
     fn key(&self) -> Key {
         let rights = self.fetch_rights();
         let bit = |set: bool, place: u32| u64::from(set) << place;
-        let guest = rights.virt && HGATP::MODE.get(self.gatp()) != 0;
+        let gatp = self.gatp(rights.delegated);
+        let guest = rights.virt && HGATP::MODE.get(gatp) != 0;
         Key {
             atp: match (rights.virt, rights.prv) {
                 (true, _) => self.csr.vsatp,
                 (false, 3) => 0,
                 (false, _) => self.csr.satp,
             },
-            gatp: if guest && on(Check::TaggedByRoot) { self.gatp() } else { 0 },
+            gatp: if guest && on(Check::TaggedByRoot) { gatp } else { 0 },
             bits: u64::from(rights.prv)
                 | bit(rights.virt, 2)
                 | bit(rights.sum, 3)
                 | bit(rights.mxr, 4)
                 | bit(rights.virt && rights.vmxr, 5)
-                | bit(rights.virt && self.delegated() && on(Check::TaggedByHu), 6)
+                | bit(rights.delegated && on(Check::TaggedByHu), 6)
                 | bit(self.mprv, 7),
         }
     }

@@ -70,9 +70,8 @@ impl Hart {
         self.pmp_any = self.pmp.iter().any(|range| !PMPCFG::V.is_set(range.cfg));
     }
 
-    /// Whether this mode may do this to this physical page.
-    pub(crate) fn may(&self, hpa: u64, right: Right, prv: u8, virt: bool) -> bool {
-        let confined = virt && self.delegated();
+    /// Whether this mode, or a guest that is `confined`, may do this to this physical page.
+    pub(crate) fn may(&self, hpa: u64, right: Right, prv: u8, confined: bool) -> bool {
         if !confined && prv == 3 && !self.pmp_any {
             return true;
         }

@@ -64,6 +64,8 @@ pub(crate) struct Rights {
     pub(crate) prv: u8,
     /// Effective V.
     pub(crate) virt: bool,
+    /// The guest is HU's: `hugatp` translates, and the windows confine.
+    pub(crate) delegated: bool,
     /// `sstatus.SUM`, or `vsstatus.SUM` with V=1.
     pub(crate) sum: bool,
     /// `sstatus.MXR`: loads may read executable pages, in both stages.
@@ -184,7 +186,7 @@ impl Hart {
             self.single_stage(bus, purpose)?
         };
         let check = if self.virt { Check::AddressInWindow } else { Check::AccessInWindow };
-        if self.may_guest(check, hpa, access.right(), rights.prv, rights.virt) {
+        if self.may_guest(check, hpa, access.right(), rights.prv, rights) {
             Ok(hpa)
         } else {
             Err(purpose.access_fault())
@@ -279,14 +281,14 @@ impl Hart {
         purpose: Purpose,
         tinst: u64,
     ) -> Result<u64, Trap> {
-        let gatp = self.gatp();
-        let Some(scheme) = scheme(gatp, 2) else { return Ok(gpa) };
         let rights = purpose.rights;
+        let gatp = self.gatp(rights.delegated);
+        let Some(scheme) = scheme(gatp, 2) else { return Ok(gpa) };
         let implicit = tinst != 0;
         let kind = guest_kind(access, rights, implicit);
         // PMC judges the tables of a delegated guest only: what one kind of guest may reach does
         // not hold for the other. Bit 58 of gatp is always zero.
-        let by_hu = self.delegated() && on(Check::TaggedByHu);
+        let by_hu = rights.delegated && on(Check::TaggedByHu);
         let by_root = if on(Check::TaggedByRoot) { gatp } else { gatp >> 60 << 60 };
         let tag = by_root | u64::from(by_hu) << 58;
         if let Some(page) = self.guest_tlb.get(tag, gpa, kind) {
@@ -331,8 +333,8 @@ impl Hart {
     }
 
     /// [`Hart::may`], where this check of DV-ext is about it.
-    fn may_guest(&self, check: Check, hpa: u64, right: Right, prv: u8, virt: bool) -> bool {
-        self.may(hpa, right, prv, virt) || (virt && !on(check))
+    fn may_guest(&self, check: Check, hpa: u64, right: Right, prv: u8, rights: Rights) -> bool {
+        self.may(hpa, right, prv, rights.delegated) || (rights.delegated && !on(check))
     }
 
     /// Reads an entry and says at which offset in RAM it stands.
@@ -344,7 +346,7 @@ impl Hart {
         check: Check,
     ) -> Result<(u64, usize), Trap> {
         // Implicit accesses are made as S-mode.
-        if !self.may_guest(check, hpa, Right::Read, 1, purpose.rights.virt) {
+        if !self.may_guest(check, hpa, Right::Read, 1, purpose.rights) {
             return Err(purpose.access_fault());
         }
         let offset = ram_offset(bus, hpa, 8).ok_or_else(|| purpose.access_fault())?;
@@ -359,7 +361,7 @@ impl Hart {
         new: u64,
         purpose: Purpose,
     ) -> Result<(), Trap> {
-        if !self.may_guest(Check::UpdateInWindow, hpa, Right::Write, 1, purpose.rights.virt) {
+        if !self.may_guest(Check::UpdateInWindow, hpa, Right::Write, 1, purpose.rights) {
             return Err(purpose.access_fault());
         }
         // The G-stage walk to this entry may have set A and D in the same word: "if the values do

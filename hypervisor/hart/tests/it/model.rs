@@ -43,7 +43,6 @@ impl Memory for Bytes<'_> {
 /// The CSRs that count, as a reader sees them.
 pub(crate) fn regs(hart: &Hart) -> Regs {
     let csr = |csr: Csr| hart.csr(csr).unwrap_or(0);
-    let delegated = csr(Csr::HSTATUS) >> 9 & 1 == 1;
     let pmp = (0..16u16).map(|i| {
         let cfgs = csr(Csr(Csr::PMPCFG0.0 + i / 8 * 2));
         (cfgs >> (8 * (i % 8)) & 0xff, csr(Csr(Csr::PMPADDR0.0 + i)))
@@ -53,10 +52,11 @@ pub(crate) fn regs(hart: &Hart) -> Regs {
         vsstatus: csr(Csr::VSSTATUS),
         satp: csr(Csr::SATP),
         vsatp: csr(Csr::VSATP),
-        gatp: csr(if delegated { Csr::HUGATP } else { Csr::HGATP }),
+        hgatp: csr(Csr::HGATP),
+        hugatp: csr(Csr::HUGATP),
         menvcfg: csr(Csr::MENVCFG),
         henvcfg: csr(Csr::HENVCFG),
-        delegated,
+        hu: csr(Csr::HSTATUS) >> 9 & 1 == 1,
         pmp: pmp.collect(),
     }
 }
@@ -105,7 +105,7 @@ impl Model {
     pub(crate) fn step(&mut self, hart: &Hart, bytes: &mut Vec<u8>) -> Option<(Effect, Vec<u8>)> {
         let regs = regs(hart);
         let mode = hart.mode();
-        let who = Who { prv: mode.level(), virt: mode.is_virtual(), hlvx: false };
+        let who = mode_who(&regs, mode.level(), mode.is_virtual());
         self.last = None;
         let result = self.fetch(&regs, bytes, who, hart.pc()).and_then(|word| {
             let Some(insn) = isa::decode(word) else { return Ok(None) };
@@ -144,7 +144,7 @@ impl Model {
         let known = insn.rs1 == 11 && insn.imm == 0 && insn.len == 4;
         let Some((len, signed)) = width(insn.op).filter(|_| known) else { return Ok(None) };
         let guest = matches!(insn.row().fmt, Format::HLoad | Format::HStore);
-        let hu = who.prv == 0 && !who.virt && regs.delegated;
+        let hu = who.prv == 0 && !who.virt && regs.hu;
         if guest && who.virt {
             return Err(trap(Exception::VirtualInstruction, u64::from(insn.raw), false));
         }
@@ -255,14 +255,19 @@ fn data_who(regs: &Regs, who: Who) -> Who {
     if who.prv != 3 || regs.mstatus >> 17 & 1 == 0 || mpp == 3 {
         return who;
     }
-    Who { prv: u8::from(mpp == 1), virt: regs.mstatus >> 39 & 1 == 1, hlvx: false }
+    mode_who(regs, u8::from(mpp == 1), regs.mstatus >> 39 & 1 == 1)
 }
 
-/// HLV and HSV: as the guest, with the privilege in SPVP.
+/// An access of this mode.
+fn mode_who(regs: &Regs, prv: u8, virt: bool) -> Who {
+    Who { prv, virt, delegated: virt && regs.hu, hlvx: false }
+}
+
+/// HLV and HSV: as the guest of HU or of HS, with the privilege in its SPVP.
 fn guest_who(hart: &Hart, hu: bool, op: Op) -> Who {
     let csr = if hu { Csr::HUSTATUS } else { Csr::HSTATUS };
     let spvp = hart.csr(csr).unwrap_or(0) >> 8 & 1 == 1;
-    Who { prv: u8::from(spvp), virt: true, hlvx: op == Op::HlvxWu }
+    Who { prv: u8::from(spvp), virt: true, delegated: hu, hlvx: op == Op::HlvxWu }
 }
 
 fn sign_extended(value: u64, shift: u64) -> u64 {

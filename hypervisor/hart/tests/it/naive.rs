@@ -16,6 +16,8 @@ pub(crate) enum Kind {
 pub(crate) struct Who {
     pub(crate) prv: u8,
     pub(crate) virt: bool,
+    /// The guest is HU's: `hugatp` and PMC apply.
+    pub(crate) delegated: bool,
     pub(crate) hlvx: bool,
 }
 
@@ -26,12 +28,12 @@ pub(crate) struct Regs {
     pub(crate) vsstatus: u64,
     pub(crate) satp: u64,
     pub(crate) vsatp: u64,
-    /// `hgatp`, or `hugatp` of a delegated guest.
-    pub(crate) gatp: u64,
+    pub(crate) hgatp: u64,
+    pub(crate) hugatp: u64,
     pub(crate) menvcfg: u64,
     pub(crate) henvcfg: u64,
-    /// PMC applies to guests.
-    pub(crate) delegated: bool,
+    /// `hstatus.HU`.
+    pub(crate) hu: bool,
     pub(crate) pmp: Vec<(u64, u64)>,
 }
 
@@ -133,7 +135,7 @@ impl<M: Memory> Walk<'_, M> {
 
     /// "Physical Memory Protection", with the V bit of DV-ext.
     fn allowed(&self, hpa: u64, right: u64, prv: u8) -> bool {
-        let confined = self.who.virt && self.regs.delegated;
+        let confined = self.who.delegated;
         let mut below = 0;
         for &(cfg, addr) in &self.regs.pmp {
             let previous = std::mem::replace(&mut below, addr);
@@ -241,14 +243,15 @@ impl<M: Memory> Walk<'_, M> {
         if self.who.virt { self.second(gpa, kind, pseudo) } else { Ok(gpa) }
     }
 
-    /// hgatp's table: the root is four times as large, and everybody is a user.
+    /// hgatp's or hugatp's table: the root is four times as large, and everybody is a user.
     fn second(&mut self, gpa: u64, kind: Kind, pseudo: u64) -> Result<u64, Fault> {
-        let Some(levels) = levels(self.regs.gatp) else { return Ok(gpa) };
+        let gatp = if self.who.delegated { self.regs.hugatp } else { self.regs.hgatp };
+        let Some(levels) = levels(gatp) else { return Ok(gpa) };
         let fault = self.guest_page_fault(gpa, pseudo);
         if gpa >> (14 + 9 * levels) != 0 {
             return Err(fault);
         }
-        let mut a = (self.regs.gatp & ((1 << 44) - 4)) << 12;
+        let mut a = (gatp & ((1 << 44) - 4)) << 12;
         let mut i = levels - 1;
         loop {
             let wide = if i == levels - 1 { 0x7ff } else { 0x1ff };
