@@ -73,12 +73,29 @@ pub enum MonitorError {
     /// `TERM=dumb`.
     #[error("the terminal cannot move its cursor (TERM=dumb)")]
     DumbTerminal,
-    /// Another thread panicked; its panic hook has the terminal.
-    #[error("a thread of this program panicked")]
-    Panicked,
+    /// Another thread gave the terminal back: it panicked, or called [`give_back`].
+    #[error("a thread of this program panicked, or ends it")]
+    GivenBack,
     /// Reading from or writing to the terminal failed.
     #[error("the terminal failed")]
     Terminal(#[from] io::Error),
+}
+
+/// Whether [`run`] would find a usable terminal. Nothing is written to it.
+///
+/// # Errors
+/// [`MonitorError`] says why not.
+pub fn check_terminal() -> Result<(), MonitorError> {
+    term::check()
+}
+
+/// Gives the terminal back now and for good, for a program that must end at once.
+///
+/// From any thread, also while [`run`] runs, which then returns [`MonitorError::GivenBack`]. When
+/// this returns, screen, cursor and mode of the terminal are what they were; it waits for as long
+/// as the terminal does not take what is written to it.
+pub fn give_back() {
+    term::give_back_for_good();
 }
 
 /// Owns the terminal and shows `session` until the user leaves.

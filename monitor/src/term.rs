@@ -3,8 +3,7 @@
 mod reader;
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once};
 use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
@@ -28,9 +27,30 @@ use crate::{MonitorError, Options, view};
 
 use reader::Reader;
 
-/// Whether the terminal is ours at this moment.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whose the terminal is. Whoever writes to it, takes it or gives it back holds the lock until that
+/// is done: nobody ends the program between two halves of it.
+static OWNER: Mutex<Owner> = Mutex::new(Owner::Shell);
 static HOOK: Once = Once::new();
+
+/// Whose the terminal is at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// Whoever started this program.
+    Shell,
+    /// The monitor.
+    Monitor,
+    /// Whoever started this program, and the monitor does not get it again.
+    ShellForGood,
+}
+
+fn owner() -> MutexGuard<'static, Owner> {
+    // A panic under the lock leaves an owner that is right.
+    OWNER.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn is_ours() -> bool {
+    *owner() == Owner::Monitor
+}
 
 /// A frame's bytes. They leave only by `flush`, so that an unwinding loop leaves no half frame
 /// on a terminal that was given back.
@@ -45,7 +65,8 @@ impl Write for Frame {
 
     fn flush(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.0);
-        if bytes.is_empty() || !TAKEN.load(Ordering::SeqCst) {
+        let owner = owner();
+        if bytes.is_empty() || *owner != Owner::Monitor {
             return Ok(());
         }
         let mut out = io::stdout().lock();
@@ -67,12 +88,7 @@ pub(crate) struct Term {
 impl Term {
     /// Takes the terminal.
     pub(crate) fn enter(options: &Options) -> Result<Self, MonitorError> {
-        if !io::stdout().is_terminal() {
-            return Err(MonitorError::NotATerminal);
-        }
-        if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
-            return Err(MonitorError::DumbTerminal);
-        }
+        check()?;
         HOOK.call_once(|| {
             let previous = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
@@ -112,20 +128,50 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-fn take() -> io::Result<()> {
-    TAKEN.store(true, Ordering::SeqCst);
+/// Whether there is a terminal to be taken.
+pub(crate) fn check() -> Result<(), MonitorError> {
+    if !io::stdout().is_terminal() {
+        return Err(MonitorError::NotATerminal);
+    }
+    if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+        return Err(MonitorError::DumbTerminal);
+    }
+    Ok(())
+}
+
+fn take() -> Result<(), MonitorError> {
+    let mut owner = owner();
+    if *owner == Owner::ShellForGood {
+        return Err(MonitorError::GivenBack);
+    }
+    *owner = Owner::Monitor;
     let taken = enable_raw_mode().and_then(|()| {
         execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
     });
     if taken.is_err() {
-        give_back();
+        give_back_from(&mut owner);
     }
-    taken
+    Ok(taken?)
 }
 
-/// Gives the terminal back if it is ours. There is nobody to tell if that fails.
+/// Gives the terminal back if it is ours.
 fn give_back() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
+    give_back_from(&mut owner());
+}
+
+/// Gives the terminal back if it is ours, and never takes it again.
+pub(crate) fn give_back_for_good() {
+    let mut owner = owner();
+    give_back_from(&mut owner);
+    *owner = Owner::ShellForGood;
+}
+
+/// There is nobody to tell if it fails.
+fn give_back_from(owner: &mut Owner) {
+    if *owner == Owner::Monitor {
+        *owner = Owner::Shell;
+        // First what does not wait for the terminal to take bytes.
+        let _ = disable_raw_mode();
         let _ = execute!(
             io::stdout(),
             EndSynchronizedUpdate,
@@ -133,7 +179,6 @@ fn give_back() {
             LeaveAlternateScreen,
             cursor::Show
         );
-        let _ = disable_raw_mode();
     }
 }
 
@@ -149,8 +194,8 @@ impl Host for Term {
     }
 
     fn wait(&mut self, timeout: Duration) -> Result<Option<Event>, MonitorError> {
-        if !TAKEN.load(Ordering::SeqCst) {
-            return Err(MonitorError::Panicked);
+        if !is_ours() {
+            return Err(MonitorError::GivenBack);
         }
         let Some(event) = self.reader.wait(timeout)? else {
             return Ok((!io::stdout().is_terminal()).then_some(Event::HungUp));

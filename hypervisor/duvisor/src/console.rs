@@ -1,9 +1,9 @@
 //! The guest's console on standard output and input: raw mode, Ctrl-A x, and the way back.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{self, OptionalActions, Termios};
 use session::{Event, Sink};
@@ -13,38 +13,53 @@ const TYPED_MAX: usize = 64;
 /// Ctrl-A.
 const ESCAPE: u8 = 1;
 
+/// The mode of standard input before it was made raw, while it is raw.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
 /// Standard input in raw mode, if it is a terminal; the old mode comes back when this is dropped.
 pub(crate) struct RawMode {
-    before: Option<Termios>,
+    is_terminal: bool,
 }
 
 impl RawMode {
     /// Switches the terminal to raw mode, output processing left on.
     pub(crate) fn enter() -> Self {
         let stdin = io::stdin();
-        let before = termios::tcgetattr(&stdin).ok();
-        if let Some(before) = &before {
+        let mut kept = before();
+        *kept = termios::tcgetattr(&stdin).ok();
+        if let Some(before) = &*kept {
             let mut raw = before.clone();
             raw.make_raw();
             raw.output_modes = before.output_modes;
             // The terminal stays as it was if it does not take the new mode.
             let _ = termios::tcsetattr(&stdin, OptionalActions::Now, &raw);
         }
-        Self { before }
+        Self { is_terminal: kept.is_some() }
     }
 
     /// Whether standard input is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
-        self.before.is_some()
+        self.is_terminal
     }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, before);
-        }
+        give_back();
     }
+}
+
+/// Brings the mode back that standard input had, if it is raw; from any thread.
+pub(crate) fn give_back() {
+    // The lock is held until it is done: nobody ends the program before.
+    let mut kept = before();
+    if let Some(before) = kept.take() {
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &before);
+    }
+}
+
+fn before() -> MutexGuard<'static, Option<Termios>> {
+    BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads standard input on a thread of its own until it ends.

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
+use monitor::MonitorError;
 
 use args::{Cli, Verb};
 
@@ -42,9 +43,17 @@ fn main() -> ExitCode {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(error)) => {
             say::note(&format!("duvisor: {error:#}"));
-            ExitCode::from(EXIT_INPUT)
+            ExitCode::from(code_of(&error))
         }
         Err(_) => ExitCode::from(EXIT_INTERNAL),
+    }
+}
+
+/// The exit code that tells an error.
+fn code_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(MonitorError::GivenBack) => EXIT_INTERNAL,
+        _ => EXIT_INPUT,
     }
 }
 
@@ -57,7 +66,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Verb::Machine(machine) => machine_mode::run(machine),
         Verb::Guest(verb) => {
             let stop = Arc::new(AtomicBool::new(false));
-            signals::set_on_end(&stop)?;
+            signals::set_on_end(&[&stop])?;
             guest::verb(verb, &stop)?;
             Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 })
         }

@@ -91,8 +91,7 @@ pub(crate) fn headless(
 ) -> Result<(Ended, bool)> {
     let quit = Arc::new(AtomicBool::new(false));
     let signal = Arc::new(AtomicBool::new(false));
-    signals::set_on_end(&quit)?;
-    signals::set_on_end(&signal)?;
+    signals::set_on_end(&[&quit, &signal])?;
     let script = setup::script(world)?;
     let raw = RawMode::enter();
     let interactive = !world.warp && script.is_none();

@@ -86,7 +86,7 @@ fn summary(ended: &Ended) -> String {
 /// The terminal UI in this thread, the VM in another one.
 fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Result<u8> {
     let stop = Arc::new(AtomicBool::new(false));
-    signals::set_on_end(&stop)?;
+    signals::set_on_end(&[&stop])?;
     let (mut client, mut server) =
         link(Capabilities { live: true, control: true, time_travel: false });
     let script = setup::script(&options.world)?;
@@ -117,7 +117,7 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Re
     drop(client);
     // A panic over there is one of this program: its exit code is that of an internal error.
     let ended = runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let interrupted = matches!(outcome, Ok(Outcome::Stopped));
+    let interrupted = matches!(outcome, Ok(Outcome::Stopped | Outcome::Kill));
     outcome.context("the terminal UI")?;
     say::note(&format!("duvisor: {}", report::reason(&ended.stop)));
     play::tell(&options.world, &summary(&ended));

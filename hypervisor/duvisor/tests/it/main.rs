@@ -16,3 +16,7 @@ mod paced;
 mod program;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod pty;
+#[cfg(test)]
+mod terminal;
