@@ -12,6 +12,8 @@ pub(crate) const ROOT_SIZE: u64 = 4 * PAGE;
 /// Alignment of windows, so that a guest can have leaves of that size.
 const MEGAPAGE: u64 = 2 << 20;
 const GIGAPAGE: u64 = 1 << 30;
+/// Most RAM of a machine.
+pub const RAM_MAX: u64 = 64 << 30;
 /// What the host and this plane keep for themselves, at the begin of RAM.
 pub(crate) const HOST_SIZE: u64 = MEGAPAGE;
 /// Where RAM begins.
@@ -211,8 +213,8 @@ pub enum CreateError {
         /// The mode.
         gstage: Gstage,
     },
-    /// RAM that no host can have.
-    #[error("{size:#x} bytes of RAM are too many")]
+    /// More RAM than a machine may have, or less than the driver needs.
+    #[error("a machine with {size:#x} bytes of RAM: expected whole pages, at most {RAM_MAX:#x}")]
     Ram {
         /// How much was asked for.
         size: u64,

@@ -9,12 +9,11 @@ use isa::fields::VMID_BITS;
 use isa::{Check, Mode};
 use machine::{HartState, Machine};
 
-use crate::config::{Config, CreateError, HOST_SIZE, PAGE, RAM_BASE, VmRequest, alignment};
+use crate::config::{
+    Config, CreateError, HOST_SIZE, PAGE, RAM_BASE, RAM_MAX, VmRequest, alignment,
+};
 use crate::frames::{Frames, align_up};
 use crate::hs::{self, Setup, WINDOWS_MAX};
-
-/// More RAM than this is refused.
-const RAM_MAX: u64 = 64 << 30;
 
 /// The right to one VM. There is one of each: it cannot be copied, and destroying the VM takes it.
 #[derive(Debug, PartialEq, Eq)]

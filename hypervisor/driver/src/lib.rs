@@ -24,7 +24,7 @@ mod frames;
 mod hs;
 mod hu;
 
-pub use config::{Config, CreateError, Gstage, VmRequest};
+pub use config::{Config, CreateError, Gstage, RAM_MAX, VmRequest};
 pub use driver::{Driver, VmId};
 pub use hs::HU_VECTOR;
 pub use hu::Hu;

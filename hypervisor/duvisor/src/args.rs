@@ -24,8 +24,9 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 the guest ended well, 1 it reported failure or was stopped, 2 usage or bad input, \
-3 internal error, 124 --max-steps reached, 130 interrupted.";
+Exit codes: 0 the guest ended well, 1 it reported failure or was stopped, a script still expected \
+something or --events could not be written, 2 usage or bad input, 3 internal error, \
+124 --max-steps reached, 130 interrupted.";
 
 /// What to do.
 #[derive(Subcommand, Debug)]
@@ -35,7 +36,8 @@ pub(crate) enum Verb {
     /// Run a program on the bare machine: M-mode, no hypervisor
     ///
     /// For conformance suites, firmware and kernels: the memory map is that of QEMU's `virt`, and
-    /// HTIF (`tohost`) works.
+    /// HTIF (`tohost`) works. FILE finds zero in `a1`, unless --initrd, --append or --dtb is given:
+    /// then the address of the device tree, as firmware does.
     Machine(Box<Machine>),
     /// List, fetch and find guests
     #[command(subcommand)]
@@ -129,14 +131,14 @@ pub(crate) struct Boot {
     pub(crate) initrd: Option<PathBuf>,
 
     /// Kernel command line
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "dtb")]
     pub(crate) append: Option<String>,
 
     /// Disk image; by default writes go to a private copy in memory that is dropped at the end
     #[arg(long, value_name = "IMG[,ro|,rw]")]
     pub(crate) disk: Option<Disk>,
 
-    /// Use this device tree blob instead of our own
+    /// Use this device tree blob instead of our own; it says itself where an initrd is
     #[arg(long, value_name = "FILE")]
     pub(crate) dtb: Option<PathBuf>,
 

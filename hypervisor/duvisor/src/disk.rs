@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use devices::Digest;
 use devices::virtio::block::{CowDisk, Disk, DiskError, SECTOR};
+use tracing::debug;
 use vmm::AnyDisk;
 
 use crate::values::{self, DiskMode};
@@ -55,6 +56,7 @@ impl Disk for FileDisk {
 pub(crate) fn open(disk: &values::Disk) -> Result<AnyDisk> {
     let image = open_file(&disk.path, disk.mode)
         .with_context(|| format!("opening the disk image {}", disk.path.display()))?;
+    debug!(path = %disk.path.display(), sectors = image.sectors, mode = ?disk.mode, "disk image");
     Ok(match disk.mode {
         DiskMode::Private => AnyDisk::new(CowDisk::new(image, PRIVATE_MAX)),
         DiskMode::ReadOnly | DiskMode::ReadWrite => AnyDisk::new(image),

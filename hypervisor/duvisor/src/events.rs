@@ -6,36 +6,63 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use session::{Event, Sink};
+use tracing::{debug, error, warn};
 
 /// Raised whenever the shape of a line changes.
 const SCHEMA_VERSION: u32 = 1;
 
+/// Events that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the events in {path} are not complete, since writing them failed")]
+pub(crate) struct EventsError {
+    path: String,
+    source: io::Error,
+}
+
 /// Writes events as JSON lines.
 pub(crate) struct JsonLines {
+    path: String,
     out: Option<Box<dyn Write + Send>>,
     hash: Option<blake3::Hasher>,
     /// The first error; nothing is written after it.
     failed: Option<io::Error>,
+    /// Set at that error: a run whose events are lost is of no use.
+    stop: Vec<Arc<AtomicBool>>,
     line: Vec<u8>,
 }
 
 impl JsonLines {
     /// Lines to `path` ("-" is standard output), hashed if `digest`.
-    pub(crate) fn new(path: Option<&Path>, digest: bool) -> Result<Self> {
+    ///
+    /// Creates the file: to be called when nothing else can be wrong with a run.
+    pub(crate) fn new(
+        path: Option<&Path>,
+        digest: bool,
+        stop: &[&Arc<AtomicBool>],
+    ) -> Result<Self> {
         let out: Option<Box<dyn Write + Send>> = match path {
             None => None,
             Some(path) if path == Path::new("-") => Some(Box::new(io::stdout())),
             Some(path) => {
                 let file = File::create(path)
                     .with_context(|| format!("creating the event file {}", path.display()))?;
+                debug!(path = %path.display(), "created the event file");
                 Some(Box::new(BufWriter::with_capacity(1 << 16, file)))
             }
         };
-        let hash = digest.then(blake3::Hasher::new);
-        let mut lines = Self { out, hash, failed: None, line: Vec::new() };
+        let mut lines = Self {
+            path: path.map(|path| path.display().to_string()).unwrap_or_default(),
+            out,
+            hash: digest.then(blake3::Hasher::new),
+            failed: None,
+            stop: stop.iter().map(|flag| Arc::clone(flag)).collect(),
+            line: Vec::new(),
+        };
         lines.line =
             format!("{{\"schema\":\"duvisor-events\",\"version\":{SCHEMA_VERSION}}}\n").into();
         lines.write_line();
@@ -51,20 +78,34 @@ impl JsonLines {
         if let Some(hash) = &mut self.hash {
             hash.update(&self.line);
         }
-        if let (Some(out), None) = (&mut self.out, &self.failed) {
-            self.failed = out.write_all(&self.line).err();
+        if let Some(out) = &mut self.out {
+            let written = out.write_all(&self.line);
+            self.look_at(written);
         }
+    }
+
+    fn look_at(&mut self, written: io::Result<()>) {
+        let Err(error) = written else { return };
+        self.out = None;
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            warn!(path = self.path, "whoever read the events went away; the run goes on");
+            return;
+        }
+        error!(path = self.path, "writing the events failed: {error}");
+        self.failed = Some(error);
+        self.stop.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
     }
 
     /// Ends the file; gives the digest of what was (or would have been) written.
     pub(crate) fn finish(mut self) -> Result<Option<blake3::Hash>> {
-        if let (Some(out), None) = (&mut self.out, &self.failed) {
-            self.failed = out.flush().err();
+        if let Some(out) = &mut self.out {
+            let flushed = out.flush();
+            self.look_at(flushed);
         }
-        if let Some(error) = self.failed {
-            return Err(error).context("writing the event file");
+        match self.failed.take() {
+            Some(source) => Err(EventsError { path: self.path, source }.into()),
+            None => Ok(self.hash.map(|hash| hash.finalize())),
         }
-        Ok(self.hash.map(|hash| hash.finalize()))
     }
 }
 

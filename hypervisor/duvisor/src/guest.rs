@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail};
 use images::debian::{self, Debian, FetchOptions, Progress, Stage};
 use images::{Catalogue, Payload, Source};
+use tracing::debug;
 use vmm::layout::RAM_BASE;
 
 use crate::args;
@@ -18,6 +19,8 @@ const DEFAULT_MEMORY: u64 = 128 << 20;
 /// What a run loads.
 pub(crate) struct Loaded {
     pub(crate) name: String,
+    /// Where the payload is from, as errors have it.
+    pub(crate) origin: String,
     pub(crate) vcpus: usize,
     pub(crate) memory: u64,
     pub(crate) payload: Payload,
@@ -30,6 +33,7 @@ pub(crate) fn load(guest: &str, boot: &args::Boot) -> Result<Loaded> {
     let mut loaded = load_guest(guest)?;
     if let Some(path) = &boot.kernel {
         loaded.payload = payload(path)?;
+        loaded.origin = path.display().to_string();
     }
     if let Some(path) = &boot.initrd {
         loaded.initrd = Some(read(path, "initrd")?);
@@ -54,7 +58,7 @@ fn load_guest(guest: &str) -> Result<Loaded> {
             );
         }
         let name = path.file_name().map_or_else(|| guest.into(), |name| name.to_string_lossy());
-        return Ok(plain(&name, 1, payload(path)?));
+        return Ok(Loaded { origin: guest.to_owned(), ..plain(&name, 1, payload(path)?) });
     };
     let vcpus = usize::from(known.vcpus);
     match known.source {
@@ -68,13 +72,21 @@ fn load_guest(guest: &str) -> Result<Loaded> {
 }
 
 fn plain(name: &str, vcpus: usize, payload: Payload) -> Loaded {
-    let memory = DEFAULT_MEMORY;
-    Loaded { name: name.to_owned(), vcpus, memory, payload, initrd: None, cmdline: String::new() }
+    Loaded {
+        name: name.to_owned(),
+        origin: format!("guest {name}"),
+        vcpus,
+        memory: DEFAULT_MEMORY,
+        payload,
+        initrd: None,
+        cmdline: String::new(),
+    }
 }
 
 fn load_debian(name: &str, vcpus: usize) -> Result<Loaded> {
     let debian = installed(name)?;
     let (kernel, initrd) = debian.read().context("reading the Debian guest")?;
+    debug!(kernel = %debian.kernel().display(), initrd = %debian.initrd().display(), "read");
     let payload = Payload::parse(&kernel, RAM_BASE)
         .with_context(|| format!("loading {}", debian.kernel().display()))?;
     Ok(Loaded {
@@ -93,7 +105,10 @@ pub(crate) fn payload(path: &Path) -> Result<Payload> {
 
 /// Reads a whole file that the user named.
 pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("reading the {what} {}", path.display()))
+    let bytes = std::fs::read(path);
+    let bytes = bytes.with_context(|| format!("reading the {what} {}", path.display()))?;
+    debug!(path = %path.display(), bytes = bytes.len(), "read the {what}");
+    Ok(bytes)
 }
 
 fn folder() -> Result<PathBuf> {

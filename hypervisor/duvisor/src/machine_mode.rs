@@ -8,12 +8,12 @@ use images::{Payload, Symbols};
 use isa::{Ext, Extensions};
 use machine::{BareConfig, BareMachine, Boot, Host, Segment};
 use session::{Overview, Stop};
+use tracing::info;
 use vmm::layout::RAM_BASE;
 
 use crate::args::Machine;
-use crate::events::JsonLines;
 use crate::play::{self, Around, Subject};
-use crate::{disk, guest, report, setup};
+use crate::{blame, disk, guest, report, setup};
 
 /// Memory of a machine that is not told otherwise.
 const DEFAULT_MEMORY: u64 = 128 << 20;
@@ -47,15 +47,18 @@ impl Subject for Bare {
 /// Carries out `machine`; gives the exit code.
 pub(crate) fn run(options: &Machine) -> Result<u8> {
     let (config, symbols) = config(options)?;
+    let memory = config.memory;
+    let blame = |error| blame::machine(error, &origin(options), &options.boot, memory);
     if let Some(path) = &options.boot.dump_dtb {
-        let blob = machine::dump_dtb(&config).context("making the device tree")?;
+        let blob = machine::dump_dtb(&config).map_err(blame)?;
         return setup::dump_dtb(path, &blob);
     }
-    let lines = JsonLines::new(options.world.events.as_deref(), options.world.digest)?;
-    let name = config.name.clone();
-    let machine = BareMachine::new(config).with_context(|| name)?;
+    if options.signature.is_some() {
+        signature_span(&symbols)?;
+    }
+    let machine = assemble(config, blame)?;
     let mut bare = Bare { machine, max_steps: options.world.max_steps };
-    let (ended, interrupted) = play::headless(&options.world, &mut bare, lines)?;
+    let (ended, interrupted) = play::headless(&options.world, &mut bare)?;
     if let Some(path) = &options.signature {
         write_signature(path, &bare.machine, &symbols)?;
     }
@@ -63,6 +66,35 @@ pub(crate) fn run(options: &Machine) -> Result<u8> {
     text.push_str(&ended.digests());
     play::tell(&options.world, &text);
     Ok(play::exit_code(&ended, interrupted))
+}
+
+/// Puts the machine together.
+fn assemble(
+    config: BareConfig,
+    blame: impl Fn(machine::ConfigError) -> anyhow::Error,
+) -> Result<BareMachine> {
+    setup::can_allocate(config.memory, config.memory)?;
+    info!(
+        name = config.name,
+        harts = config.harts,
+        boot = ?config.boot,
+        quantum = config.quantum,
+        blocks = config.n_blocks,
+        "a bare machine",
+    );
+    let spans = config.segments.iter().map(|it| (it.addr, it.mem_size));
+    setup::log_memory(RAM_BASE, config.ram_end(), config.entry, spans);
+    let machine = BareMachine::new(config).map_err(blame)?;
+    for (image, begin, end) in machine.images() {
+        info!("{image} at {begin:#x} to {end:#x}");
+    }
+    Ok(machine)
+}
+
+/// What is started first, as errors have it.
+fn origin(options: &Machine) -> String {
+    let path = options.firmware.as_ref().or(options.file.as_ref());
+    path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 fn config(options: &Machine) -> Result<(BareConfig, Symbols)> {
@@ -76,10 +108,13 @@ fn config(options: &Machine) -> Result<(BareConfig, Symbols)> {
     config.quantum = options.world.quantum;
     config.n_blocks = options.world.blocks;
     config.entry = first.entry;
-    config.boot = match (&options.firmware, &kernel, &options.file) {
-        (Some(_), kernel, _) => Boot::Firmware { next: kernel.as_ref().map(|k| k.entry) },
-        (None, Some(_), None) => Boot::DeviceTree,
-        _ => Boot::Bare,
+    config.boot = match &options.firmware {
+        Some(_) => Boot::Firmware { next: kernel.as_ref().map(|kernel| kernel.entry) },
+        // Who brings a part of what a kernel is told starts one.
+        None if boot.initrd.is_some() || boot.append.is_some() || boot.dtb.is_some() => {
+            Boot::DeviceTree
+        }
+        None => Boot::Bare,
     };
     let symbols = first.symbols;
     config.tohost = symbols.tohost;
@@ -133,11 +168,15 @@ fn name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
+/// First address of the signature, and first after it.
+fn signature_span(symbols: &Symbols) -> Result<(u64, u64)> {
+    let span = symbols.begin_signature.zip(symbols.end_signature);
+    span.context("--signature: the program has no begin_signature and end_signature")
+}
+
 /// Writes the memory that a conformance test leaves as its result, a word a line.
 fn write_signature(path: &Path, machine: &BareMachine, symbols: &Symbols) -> Result<()> {
-    let (Some(begin), Some(end)) = (symbols.begin_signature, symbols.end_signature) else {
-        bail!("--signature: the program has no begin_signature and end_signature");
-    };
+    let (begin, end) = signature_span(symbols)?;
     let len = end.checked_sub(begin).and_then(|len| usize::try_from(len).ok());
     let bytes = len.and_then(|len| machine.machine().platform().memory().slice(begin, len).ok());
     let bytes = bytes.context("--signature: the signature is not in memory")?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod blame;
 mod console;
 mod disk;
 mod events;
@@ -18,17 +19,23 @@ mod signals;
 mod values;
 
 use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::panic;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser};
 use monitor::MonitorError;
+use tracing::{error, info};
 
 use args::{Cli, Verb};
+use events::EventsError;
 
+/// What the run was for did not happen, or not all of it.
+const EXIT_FINDINGS: u8 = 1;
 /// Usage or bad input.
 const EXIT_INPUT: u8 = 2;
 /// A thread of this program panicked.
@@ -38,19 +45,25 @@ const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = std::panic::catch_unwind(|| dispatch(&cli));
-    match result {
-        Ok(Ok(code)) => ExitCode::from(code),
+    let result = panic::catch_unwind(|| dispatch(&cli));
+    let code = match result {
+        Ok(Ok(code)) => code,
         Ok(Err(error)) => {
+            error!("{error:#}");
             say::note(&format!("duvisor: {error:#}"));
-            ExitCode::from(code_of(&error))
+            code_of(&error)
         }
-        Err(_) => ExitCode::from(EXIT_INTERNAL),
-    }
+        Err(_) => EXIT_INTERNAL,
+    };
+    info!(code, "the end");
+    ExitCode::from(code)
 }
 
 /// The exit code that tells an error.
 fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<EventsError>() {
+        return EXIT_FINDINGS;
+    }
     match error.downcast_ref() {
         Some(MonitorError::GivenBack) => EXIT_INTERNAL,
         _ => EXIT_INPUT,
@@ -59,7 +72,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
 
 fn dispatch(cli: &Cli) -> Result<u8> {
     if let Some(path) = &cli.log {
-        start_log(path)?;
+        start_log(path, &cli.verb)?;
     }
     match &cli.verb {
         Verb::Run(run) => run::run(run),
@@ -72,21 +85,37 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         }
         Verb::Completions { shell } => {
             let mut command = Cli::command();
-            clap_complete::generate(*shell, &mut command, "duvisor", &mut std::io::stdout());
+            clap_complete::generate(*shell, &mut command, "duvisor", &mut io::stdout());
             Ok(0)
         }
     }
 }
 
 /// Diagnostics of this program, never the exit stream, and never into the terminal UI.
-fn start_log(path: &Path) -> Result<()> {
-    let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG);
+fn start_log(path: &Path, verb: &Verb) -> Result<()> {
+    // What cannot be written is lost: to say so on standard error may be to write into the UI.
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .log_internal_errors(false)
+        .with_ansi(false)
+        .with_target(false);
     if path == Path::new("-") {
-        builder.with_writer(std::io::stderr).init();
+        let has_ui = matches!(verb, Verb::Run(run) if !run.headless);
+        if has_ui && io::stderr().is_terminal() {
+            bail!("--log -: standard error is the terminal UI's; name a file, or add --headless");
+        }
+        builder.with_writer(io::stderr).init();
     } else {
         let file = File::create(path)
             .with_context(|| format!("creating the log file {}", path.display()))?;
-        builder.with_ansi(false).with_writer(Mutex::new(file)).init();
+        builder.with_writer(Mutex::new(file)).init();
     }
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        error!("{panic}");
+        previous(panic);
+    }));
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    info!(version = env!("CARGO_PKG_VERSION"), ?args, "duvisor");
     Ok(())
 }

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use session::{Inputs, Overview, Script, Server, Sink, Stop};
+use tracing::{debug, info, warn};
 
 use crate::args::World;
 use crate::console::{Printer, RawMode, read_stdin};
@@ -38,6 +40,8 @@ pub(crate) trait Subject {
 pub(crate) struct Ended {
     pub(crate) stop: Stop,
     pub(crate) overview: Overview,
+    /// What the script still expected.
+    pub(crate) unheard: Option<String>,
     /// Of the events, and of the state.
     digests: Option<(String, String)>,
 }
@@ -56,7 +60,7 @@ impl Ended {
 /// Runs a subject to its end.
 pub(crate) fn play(
     subject: &mut dyn Subject,
-    inputs: &mut dyn Inputs,
+    inputs: &mut Live,
     console: Option<&mut dyn Sink>,
     server: Option<&mut Server>,
     mut lines: JsonLines,
@@ -73,6 +77,8 @@ pub(crate) fn play(
     }
     let stop = subject.run(Around { inputs, sinks, server, stopwatch: &mut stopwatch });
     let overview = subject.overview();
+    let unheard = inputs.script().and_then(Script::unheard);
+    log_end(&stop, &overview, host_now().saturating_duration_since(start));
     let digests = lines.finish()?.map(|events| {
         let mut hash = blake3::Hasher::new();
         subject.digest(&mut |bytes| {
@@ -80,22 +86,36 @@ pub(crate) fn play(
         });
         (events.to_hex().to_string(), hash.finalize().to_hex().to_string())
     });
-    Ok(Ended { stop, overview, digests })
+    Ok(Ended { stop, overview, unheard, digests })
+}
+
+fn log_end(stop: &Stop, overview: &Overview, took: Duration) {
+    let steps: u64 = overview.vcpus.iter().map(|vcpu| vcpu.steps).sum();
+    let exits: u64 = overview.vcpus.iter().map(|vcpu| vcpu.stats.total()).sum();
+    let Overview { time_ns, n_resets, driver_calls, .. } = *overview;
+    info!(?took, steps, exits, time_ns, n_resets, driver_calls, "{}", report::reason(stop));
+}
+
+/// Says why a run ended, and what of its script did not happen.
+pub(crate) fn tell_end(ended: &Ended) {
+    say::note(&format!("duvisor: {}", report::reason(&ended.stop)));
+    if let Some(text) = &ended.unheard {
+        warn!("the script still expected {text:?}");
+        say::note(&format!("duvisor: the script still expected {text:?}"));
+    }
 }
 
 /// A run whose console is on standard output and input.
-pub(crate) fn headless(
-    world: &World,
-    subject: &mut dyn Subject,
-    lines: JsonLines,
-) -> Result<(Ended, bool)> {
+pub(crate) fn headless(world: &World, subject: &mut dyn Subject) -> Result<(Ended, bool)> {
     let quit = Arc::new(AtomicBool::new(false));
     let signal = Arc::new(AtomicBool::new(false));
     signals::set_on_end(&[&quit, &signal])?;
     let script = setup::script(world)?;
+    let lines = JsonLines::new(world.events.as_deref(), world.digest, &[&quit])?;
     let raw = RawMode::enter();
     let interactive = !world.warp && script.is_none();
     let typed = interactive.then(|| read_stdin(raw.is_terminal(), Arc::clone(&quit)));
+    debug!(terminal = raw.is_terminal(), interactive, paced = !world.warp, "console");
     let mut inputs = Live::new(typed, script, !world.warp, quit);
     // With the events on standard output, the console is in them.
     let shown = world.events.as_deref() != Some("-".as_ref());
@@ -103,11 +123,10 @@ pub(crate) fn headless(
     let console = shown.then_some(&mut printer as &mut dyn Sink);
     let ended = play(subject, &mut inputs, console, None, lines);
     drop(raw);
+    // The guest's last line may have no end.
+    say::note("");
     let ended = ended?;
-    say::note(&format!("\nduvisor: {}", report::reason(&ended.stop)));
-    if let Some(text) = inputs.script().and_then(Script::waiting_for) {
-        say::note(&format!("duvisor: the script still expected {text:?}"));
-    }
+    tell_end(&ended);
     Ok((ended, signal.load(Ordering::Relaxed)))
 }
 
@@ -122,9 +141,10 @@ pub(crate) fn tell(world: &World, text: &str) {
 
 /// The exit code of a run.
 pub(crate) fn exit_code(ended: &Ended, interrupted: bool) -> u8 {
-    if interrupted && ended.stop == Stop::User {
-        crate::EXIT_INTERRUPTED
-    } else {
-        report::exit_code(&ended.stop)
+    match report::exit_code(&ended.stop) {
+        _ if interrupted && ended.stop == Stop::User => crate::EXIT_INTERRUPTED,
+        // Who ends a run before its script is over knows that.
+        0 if ended.unheard.is_some() && ended.stop != Stop::User => crate::EXIT_FINDINGS,
+        code => code,
     }
 }

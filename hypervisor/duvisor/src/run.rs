@@ -1,45 +1,59 @@
 //! `duvisor run`: a guest in a delegated VM, with the terminal UI or headless.
 
-use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use isa::Extensions;
 use monitor::{Colors, Outcome};
 use session::{Capabilities, Client, Command, Request, Session, link};
+use tracing::{debug, info};
+use vmm::layout::RAM_BASE;
 use vmm::{Leaf, Segment, VmConfig};
 
-use crate::args::{self, Run};
+use crate::args::{self, Run, World};
 use crate::events::JsonLines;
 use crate::guest::{self, Loaded};
 use crate::host::Live;
 use crate::play::{self, Ended};
-use crate::{disk, plane, report, say, setup, signals};
+use crate::{blame, disk, plane, report, setup, signals};
 
 /// One exit in this many has its handler timed, unless all have.
 const SAMPLE_EVERY: u32 = 64;
 
 /// Carries out `run`; gives the exit code.
 pub(crate) fn run(options: &Run) -> Result<u8> {
+    if !options.headless && options.world.events.as_deref() == Some("-".as_ref()) {
+        bail!("--events -: standard output is the terminal UI's; name a file, or add --headless");
+    }
     let loaded = guest::load(&options.guest, &options.boot)?;
+    let origin = loaded.origin.clone();
     let config = config(options, loaded)?;
     if let Some(path) = &options.boot.dump_dtb {
-        let blob = vmm::dump_dtb(&config).context("making the device tree")?;
+        let blob = vmm::dump_dtb(&config);
+        let blob = blob.map_err(|error| blame::vm(error, &origin, &options.boot, config.memory))?;
         return setup::dump_dtb(path, &blob);
     }
-    let lines = JsonLines::new(options.world.events.as_deref(), options.world.digest)?;
     let name = config.name.clone();
-    let mut vm =
-        plane::assemble(&options.world, config).with_context(|| format!("guest {name}"))?;
+    info!(
+        name,
+        origin,
+        vcpus = config.vcpus,
+        leaf = ?config.leaf,
+        disk = config.disk.is_some(),
+        cmdline = config.cmdline,
+        "a VM",
+    );
+    let spans = config.segments.iter().map(|it| (it.addr, it.mem_size));
+    setup::log_memory(RAM_BASE, config.ram_end(), config.entry, spans);
+    let mut vm = plane::assemble(options, &origin, config)?;
     if !options.headless {
-        if !io::stdout().is_terminal() {
-            bail!("standard output is not a terminal: use --headless to run without one");
-        }
-        return watched(options, &name, vm, lines);
+        monitor::check_terminal()
+            .map_err(|error| anyhow!("{error}: use --headless to run without one"))?;
+        return watched(options, &name, vm);
     }
-    let (ended, interrupted) = play::headless(&options.world, &mut vm, lines)?;
+    let (ended, interrupted) = play::headless(&options.world, &mut vm)?;
     play::tell(&options.world, &summary(&ended));
     Ok(play::exit_code(&ended, interrupted))
 }
@@ -84,7 +98,7 @@ fn summary(ended: &Ended) -> String {
 }
 
 /// The terminal UI in this thread, the VM in another one.
-fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Result<u8> {
+fn watched(options: &Run, name: &str, mut vm: plane::Vm) -> Result<u8> {
     let stop = Arc::new(AtomicBool::new(false));
     signals::set_on_end(&[&stop])?;
     let (mut client, mut server) =
@@ -92,6 +106,8 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Re
     let script = setup::script(&options.world)?;
     let pace = !options.world.warp;
     let quit = Arc::new(AtomicBool::new(false));
+    let World { events, digest, .. } = &options.world;
+    let lines = JsonLines::new(events.as_deref(), *digest, &[&quit, &stop])?;
     let vm_quit = Arc::clone(&quit);
     let runner = thread::Builder::new().name("vm".to_owned()).spawn(move || {
         let mut inputs = Live::new(None, script, pace, vm_quit);
@@ -101,6 +117,7 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Re
         ended
     });
     let runner = runner.context("starting the VM's thread")?;
+    debug!("thread vm started");
     let monitor_options = monitor::Options {
         name: name.to_owned(),
         colors: match options.colors {
@@ -111,6 +128,7 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Re
         suspend: Some(signals::suspend),
     };
     let outcome = monitor::run(&mut client, monitor_options);
+    info!(?outcome, "the terminal UI ended");
     // Whatever ended the monitor ends the run.
     quit.store(true, Ordering::Relaxed);
     end_run(&mut client);
@@ -119,7 +137,7 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, lines: JsonLines) -> Re
     let ended = runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let interrupted = matches!(outcome, Ok(Outcome::Stopped | Outcome::Kill));
     outcome.context("the terminal UI")?;
-    say::note(&format!("duvisor: {}", report::reason(&ended.stop)));
+    play::tell_end(&ended);
     play::tell(&options.world, &summary(&ended));
     Ok(play::exit_code(&ended, interrupted))
 }

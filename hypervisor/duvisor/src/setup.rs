@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use isa::Extensions;
 use session::Script;
+use tracing::{debug, info};
 
 use crate::args::World;
 use crate::guest;
@@ -45,6 +46,7 @@ pub(crate) fn script(world: &World) -> Result<Option<Script>> {
     let text = String::from_utf8(guest::read(path, "script")?)
         .with_context(|| format!("the script {} is not UTF-8 text", path.display()))?;
     let script = Script::parse(&text).with_context(|| format!("the script {}", path.display()))?;
+    debug!(path = %path.display(), "script");
     Ok(Some(script))
 }
 
@@ -52,6 +54,29 @@ pub(crate) fn script(world: &World) -> Result<Option<Script>> {
 pub(crate) fn extensions(text: Option<&str>, default: Extensions) -> Result<Extensions> {
     let Some(text) = text else { return Ok(default) };
     Extensions::parse(text, default).map_err(|error| anyhow!("--isa {text}: {error}"))
+}
+
+/// Whether the host gives a guest its memory, `ram` bytes with what belongs to it. Asking costs
+/// nothing; not asking would end the program where there is none.
+pub(crate) fn can_allocate(memory: u64, ram: u64) -> Result<()> {
+    let asked = usize::try_from(ram).ok().map(|ram| Vec::<u8>::new().try_reserve_exact(ram));
+    match asked {
+        Some(Ok(())) => Ok(()),
+        _ => bail!("--mem: this host does not give a guest {memory} bytes: expected less"),
+    }
+}
+
+/// Logs what is where in memory before the guest starts.
+pub(crate) fn log_memory(
+    base: u64,
+    end: u64,
+    entry: u64,
+    segments: impl Iterator<Item = (u64, u64)>,
+) {
+    info!("RAM at {base:#x} to {end:#x}, entry {entry:#x}");
+    for (addr, size) in segments {
+        debug!("payload at {addr:#x} to {:#x}", addr.saturating_add(size));
+    }
 }
 
 /// Writes a device tree blob for `--dump-dtb`.

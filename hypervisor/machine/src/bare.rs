@@ -21,7 +21,7 @@ use htif::Htif;
 use layout::RAM_BASE;
 
 pub use board::{AnyDisk, ConsoleDevice};
-pub use config::{BareConfig, Boot, ConfigError, MAX_CMDLINE, MAX_HARTS, Segment, dump_dtb};
+pub use config::{BareConfig, Boot, ConfigError, Image, MAX_CMDLINE, MAX_HARTS, Segment, dump_dtb};
 pub use layout::{KERNEL_BASE, RAM_BASE as BARE_RAM_BASE};
 pub use run::{Host, Rest};
 
@@ -102,6 +102,16 @@ impl BareMachine {
             booted: false,
             n_resets: 0,
         })
+    }
+
+    /// Where device tree and initrd will lie: first address and first after it.
+    #[must_use]
+    pub fn images(&self) -> Vec<(Image, u64, u64)> {
+        let span = |image, addr, len| (image, addr, addr + len as u64);
+        let dtb = self.placed.dtb.iter().map(|(at, dtb)| span(Image::DeviceTree, *at, dtb.len()));
+        let initrd = self.placed.initrd.zip(self.initrd.as_ref());
+        let initrd = initrd.map(|(at, initrd)| span(Image::Initrd, at, initrd.len()));
+        dtb.chain(initrd).collect()
     }
 
     /// The machine below.

@@ -15,7 +15,7 @@ mod platform;
 mod schedule;
 
 pub use bare::{
-    AnyDisk, BARE_RAM_BASE, BareConfig, BareMachine, Boot, ConfigError, ConsoleDevice, Host,
+    AnyDisk, BARE_RAM_BASE, BareConfig, BareMachine, Boot, ConfigError, ConsoleDevice, Host, Image,
     KERNEL_BASE, MAX_CMDLINE, MAX_HARTS, Rest, Segment, dump_dtb,
 };
 pub use machine::{Config, HartState, Machine, QUANTUM_DEFAULT, Ran};

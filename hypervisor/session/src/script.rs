@@ -87,6 +87,15 @@ impl Script {
         }
     }
 
+    /// The first text that was never heard, also behind what is still to be typed.
+    #[must_use]
+    pub fn unheard(&self) -> Option<String> {
+        self.actions.iter().find_map(|action| match action {
+            Action::Expect(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            Action::Send(_) | Action::Sleep(_) => None,
+        })
+    }
+
     /// Guest time at which the script will type next, if nothing has to be heard before.
     pub fn due_ns(&mut self, time_ns: u64) -> Option<u64> {
         self.due(time_ns).map(|(at_ns, _)| at_ns)
@@ -232,8 +241,16 @@ mod tests {
         assert_eq!(typed(script.next(HERE, 2)), Some("ls\n".to_owned()));
         assert_eq!(script.next(HERE, 3), None);
         assert_eq!(script.waiting_for().as_deref(), Some("done"));
+        assert_eq!(script.unheard().as_deref(), Some("done"));
         script.output(b"done");
-        assert!(script.is_done());
+        assert!(script.is_done() && script.unheard().is_none());
+    }
+
+    #[test]
+    fn what_stands_behind_a_send_that_never_came_is_unheard() {
+        let script = Script::parse("sleep 1s\nsend a\nexpect b\nexpect c").unwrap();
+        assert_eq!(script.unheard().as_deref(), Some("b"));
+        assert_eq!(Script::parse("sleep 1s\nsend a").unwrap().unheard(), None);
     }
 
     #[test]

@@ -125,6 +125,24 @@ impl VmConfig {
     }
 }
 
+/// What is placed behind what is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// The device tree.
+    DeviceTree,
+    /// The initial RAM disk.
+    Initrd,
+}
+
+impl std::fmt::Display for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::DeviceTree => "the device tree",
+            Self::Initrd => "the initrd",
+        })
+    }
+}
+
 /// Why a VM cannot be made. One sentence each, to be shown behind the name of what was given.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -140,7 +158,7 @@ pub enum ConfigError {
         granted: usize,
     },
     /// RAM of no pages, of broken pages, or more than any address names.
-    #[error("memory of {0:#x} bytes is not a number of 4 KiB pages between 1 and 2^28")]
+    #[error("memory of {0:#x} bytes: expected whole 4 KiB pages, at most 2^28 of them")]
     Memory(u64),
     /// The driver granted less than was asked for.
     #[error("window {index} of the driver's grant has {granted:#x} bytes, {needed:#x} are needed")]
@@ -171,14 +189,19 @@ pub enum ConfigError {
     #[error("the payload begins at {0:#x}, which is not an even address in RAM")]
     Entry(u64),
     /// There is no room for the initrd or device tree behind the payload.
-    #[error("{what} of {size:#x} bytes does not fit behind the payload, which ends at {end:#x}")]
+    #[error(
+        "{what} of {size:#x} bytes does not fit between the payload, which ends at {end:#x}, \
+         and {top:#x}"
+    )]
     NoRoom {
         /// Which.
-        what: &'static str,
+        what: Image,
         /// Its size.
         size: u64,
         /// Where the payload ends.
         end: u64,
+        /// Where the room for it ends.
+        top: u64,
     },
     /// The command line cannot be handed over.
     #[error("the command line has {0} bytes, at most {MAX_CMDLINE} and no zero byte are possible")]
@@ -219,7 +242,7 @@ pub(crate) fn place(config: &VmConfig) -> Result<Placed, ConfigError> {
     let mut top = config.ram_end().min(LOW_RAM_END);
     let mut initrd = None;
     if let Some(bytes) = &config.initrd {
-        let begin = below(top, bytes.len() as u64, PAGE, payload_end, "the initrd")?;
+        let begin = below(top, bytes.len() as u64, PAGE, payload_end, Image::Initrd)?;
         initrd = Some((begin, begin + bytes.len() as u64));
         top = begin;
     }
@@ -227,7 +250,7 @@ pub(crate) fn place(config: &VmConfig) -> Result<Placed, ConfigError> {
         Some(blob) => fdt::check(blob)?.to_vec(),
         None => fdt::build(config, initrd)?,
     };
-    let dtb_addr = below(top, dtb.len() as u64, 8, payload_end, "the device tree")?;
+    let dtb_addr = below(top, dtb.len() as u64, 8, payload_end, Image::DeviceTree)?;
     Ok(Placed { dtb, dtb_addr, initrd })
 }
 
@@ -250,16 +273,10 @@ fn check_payload(config: &VmConfig) -> Result<u64, ConfigError> {
 }
 
 /// The highest aligned place for `size` bytes below `top` and not below `bottom`.
-fn below(
-    top: u64,
-    size: u64,
-    align: u64,
-    bottom: u64,
-    what: &'static str,
-) -> Result<u64, ConfigError> {
+fn below(top: u64, size: u64, align: u64, bottom: u64, what: Image) -> Result<u64, ConfigError> {
     let begin = top.checked_sub(size).map(|begin| begin & !(align - 1));
     match begin {
         Some(begin) if begin >= bottom => Ok(begin),
-        _ => Err(ConfigError::NoRoom { what, size, end: bottom }),
+        _ => Err(ConfigError::NoRoom { what, size, end: bottom, top }),
     }
 }

@@ -31,7 +31,9 @@ mod tests;
 mod vcpu;
 mod vm;
 
-pub use config::{ConfigError, ConsoleDevice, Leaf, MAX_CMDLINE, MAX_VCPUS, Segment, VmConfig};
+pub use config::{
+    ConfigError, ConsoleDevice, Image, Leaf, MAX_CMDLINE, MAX_VCPUS, Segment, VmConfig,
+};
 pub use disk::AnyDisk;
 pub use fdt::dump_dtb;
 pub use gstage::{MapError, Mapping, Rights};

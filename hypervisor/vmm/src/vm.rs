@@ -6,7 +6,7 @@ use isa::{Csr, Ext, Interrupt};
 use session::{RunState, Stream, VmState};
 
 use crate::bus::Bus;
-use crate::config::{ConfigError, Leaf, Placed, Segment, VmConfig, place};
+use crate::config::{ConfigError, Image, Leaf, Placed, Segment, VmConfig, place};
 use crate::gstage::{GStage, MapError, Mapping, ROOT_BYTES, Rights};
 use crate::layout::PAGE;
 use crate::memory::Ram;
@@ -110,6 +110,15 @@ impl<D: Dv> Vm<D> {
     /// The hardware below, for whoever put the VM together.
     pub fn dv_mut(&mut self) -> &mut D {
         &mut self.dv
+    }
+
+    /// Where device tree and initrd will lie: first address and first after it.
+    #[must_use]
+    pub fn images(&self) -> Vec<(Image, u64, u64)> {
+        let Placed { dtb, dtb_addr, initrd } = &self.placed;
+        let dtb = (Image::DeviceTree, *dtb_addr, dtb_addr + dtb.len() as u64);
+        let initrd = initrd.map(|(begin, end)| (Image::Initrd, begin, end));
+        [dtb].into_iter().chain(initrd).collect()
     }
 
     /// Keeps exits for watchers from the start, not only once one has asked.

@@ -4,8 +4,8 @@ use std::fs::File;
 
 use crate::program::{Ran, duvisor, prebuilt, run, scratch, scratch_with, text};
 use crate::programs::{
-    BREAKS_A_RING, CLASS, ENTRY, FAULTS_FOR_EVER, MACHINE, PADDR, TO_NOWHERE, WAITS_FOR_NOTHING,
-    elf,
+    BREAKS_A_RING, CLASS, ENTRY, FAULTS_FOR_EVER, LOOKS_AT_A1, MACHINE, PADDR, TO_NOWHERE,
+    WAITS_FOR_NOTHING, elf,
 };
 
 /// What is said of these arguments, with `[DIR]` for the folder of scratch files.
@@ -81,11 +81,20 @@ fn memory_and_what_does_not_fit_in_it() {
         "memory_and_what_does_not_fit_in_it",
         &[
             &["run", "hello", "-m", "1M"],
+            &["run", "hello", "-m", "4K"],
+            &["run", "hello", "--kernel", &text(prebuilt("wfi")), "-m", "1M"],
             &["run", "hello", "-m", "4T"],
+            &["run", "hello", "-m", "64G"],
+            &["run", "hello", "-m", "4096G"],
             &["run", "hello", "-m", "32M", "--initrd", &initrd],
+            &["run", "hello", "-m", "32M", "--initrd", &initrd, "--dump-dtb", "/nonexistent"],
             &["machine", &text(prebuilt("hello")), "-m", "1M"],
+            &["machine", &text(prebuilt("hello")), "-m", "32M", "--initrd", &initrd],
         ],
     );
+    // As much as no host has, or no machine may have.
+    let much = refused(&["machine", &text(prebuilt("hello")), "-m", "16777216G"]);
+    assert!(much.starts_with("duvisor: --mem: "), "{much}");
     let long = refused(&["run", "hello", "--append", &line]);
     assert!(long.contains("the command line has 5000 bytes, at most 4096"), "{long}");
 }
@@ -163,11 +172,39 @@ fn scripts_trees_and_files_to_write() {
             &["run", "hello", "--dtb", "/nonexistent/dtb"],
             &["run", "hello", "--dtb", &rubbish],
             &["run", "hello", "--dtb", &long],
+            &["run", "hello", "--dtb", &long, "--dump-dtb", "/nonexistent/dtb"],
+            &["run", "hello", "--dtb", &long, "--append", "quiet"],
+            &["machine", &text(prebuilt("hello")), "--dtb", "/nonexistent/dtb"],
+            &["machine", &text(prebuilt("hello")), "--dtb", &rubbish],
+            &["machine", &text(prebuilt("hello")), "--signature", "/nonexistent/signature"],
+            &["run", "hello", "--events", "-"],
             &["run", "hello", "--headless", "--events", "/nonexistent/events"],
             &["run", "hello", "--dump-dtb", "/nonexistent/dtb"],
             &["run", "hello", "--headless", "--log", "/nonexistent/log"],
         ],
     );
+}
+
+/// Whoever mistypes an option keeps the events of the run before.
+#[test]
+fn an_event_file_is_not_touched_by_a_run_that_is_refused() {
+    let events = scratch_with("kept.jsonl", "precious\n");
+    let rubbish = scratch_with("kept.dtb", [0xd0; 64]);
+    let wrong = scratch_with("kept.script", "sleep 5\n");
+    let hello = text(prebuilt("hello"));
+    for args in [
+        &["run", "hello"][..],
+        &["run", "hello", "--headless", "--dtb", &rubbish],
+        &["run", "hello", "--headless", "--script", &wrong],
+        &["run", "hello", "--headless", "-m", "1M"],
+        &["machine", &hello, "--dtb", &rubbish],
+        &["machine", &hello, "--script", &wrong],
+        &["machine", &hello, "--signature", "/nonexistent/signature"],
+    ] {
+        let args = [args, &["--events", &events]].concat();
+        refused(&args);
+        assert_eq!(std::fs::read_to_string(&events).unwrap(), "precious\n", "{args:?}");
+    }
 }
 
 /// Without a terminal there is nothing to show the exits on.
@@ -205,6 +242,34 @@ fn a_guest_that_waits_for_nothing_is_stopped_with_a_reason() {
     let script = scratch_with("waits.script", "expect a prompt\nsend a line\n");
     let ran = run(&file, &["--script", &script]).ended(1);
     assert!(ran.err.contains("the script still expected \"a prompt\""), "{ran:#?}");
+}
+
+#[test]
+fn a_script_that_never_heard_what_it_expected_is_a_finding() {
+    let script = scratch_with("never.script", "send x\nexpect it never says this\n");
+    let file = scratch_with("passes.elf", elf(LOOKS_AT_A1));
+    let said = "the script still expected \"it never says this\"";
+    let ran = run("hello", &["--script", &script]).ended(1);
+    assert!(ran.err.contains("the guest powered off") && ran.err.contains(said), "{ran:#?}");
+    let ran = duvisor(&["machine", &file, "--warp", "--script", &script]).ended(1);
+    assert!(ran.err.contains("the guest powered off") && ran.err.contains(said), "{ran:#?}");
+    // What it ended with is not forgotten.
+    run("demo", &["--max-steps", "1000", "--script", &script]).ended(124);
+    let heard = scratch_with("heard.script", "expect PASS\nsend too late to be typed\n");
+    run("hello", &["--script", &heard]).ended(0);
+}
+
+/// `a1` is zero for a program that needs nothing.
+#[test]
+fn a_bare_program_finds_the_device_tree_that_it_is_given() {
+    let file = scratch_with("a1.elf", elf(LOOKS_AT_A1));
+    let (tree, initrd) = (text(scratch("a1.dtb")), scratch_with("a1.cpio", "initrd"));
+    duvisor(&["machine", &file]).ended(0);
+    duvisor(&["machine", &file, "--append", "quiet", "--dump-dtb", &tree]).ended(0);
+    for given in [["--append", "quiet"], ["--initrd", &initrd], ["--dtb", &tree]] {
+        let ran = duvisor(&["machine", &file, given[0], given[1]]).ended(1);
+        assert!(ran.err.contains("the guest reported failure 208"), "{ran:#?}");
+    }
 }
 
 #[test]

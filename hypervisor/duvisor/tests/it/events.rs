@@ -1,6 +1,8 @@
 //! The event stream as a file, the digests, and what may change them.
 
-use crate::program::{Ran, bytes, duvisor, json_lines, prebuilt, run, scratch, scratch_with, text};
+use crate::program::{
+    Ran, bytes, duvisor, duvisor_unread, json_lines, prebuilt, run, scratch, scratch_with, text,
+};
 
 /// Enough for the demo to show everything it does.
 const STEPS: &[&str] = &["--max-steps", "1000000"];
@@ -106,12 +108,77 @@ fn a_seed_and_a_clock_are_part_of_what_the_guest_sees() {
     assert!(clock("45240").starts_with("12:34:"), "{}", clock("45240"));
 }
 
+/// Nobody can do anything with half of the events: the run ends, and says so.
 #[test]
-fn a_log_is_a_file_of_its_own() {
+fn events_that_cannot_be_written_end_the_run() {
+    let hello = text(prebuilt("hello"));
+    for args in [
+        // More than a buffer: without a limit, it ends by nothing else.
+        &["run", "demo", "--headless", "--warp"][..],
+        &["run", "hello", "--headless", "--warp"],
+        &["machine", &hello, "--warp", "--max-steps", "1000"],
+    ] {
+        let ran = duvisor(&[args, &["--events", "/dev/full"]].concat()).ended(1);
+        let said = "duvisor: the events in /dev/full are not complete, since writing them failed: \
+                    No space left on device (os error 28)\n";
+        assert!(ran.err.ends_with(said), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_reader_of_events_that_went_away_ends_nothing() {
+    let args = ["run", "demo", "--headless", "--warp", "--max-steps", "1000000", "--events", "-"];
+    let ran = duvisor_unread(&args).ended(124);
+    assert!(ran.err.contains("driver calls after start: 0"), "{ran:#?}");
+    assert!(!ran.err.contains("not complete"), "{ran:#?}");
+}
+
+#[test]
+fn a_log_says_what_was_loaded_and_how_it_ended() {
     let log = text(scratch("run.log"));
     let ran = run("hello", &["--log", &log]).ended(0);
-    assert!(std::path::Path::new(&log).exists());
     assert!(ran.out.starts_with("Hello from S-mode.\r\nPASS hello\r\n"), "{}", ran.out);
+    let logged = std::fs::read_to_string(&log).unwrap();
+    for said in [
+        "guest hello",
+        "RAM at 0x80000000 to 0x88000000, entry 0x80200000",
+        "payload at 0x80200000",
+        "the device tree at 0x",
+        "thread signals started",
+        "the guest powered off",
+        "the end code=0",
+    ] {
+        assert!(logged.contains(said), "{said}\n{logged}");
+    }
+    assert!(!logged.contains("Hello from S-mode"), "{logged}");
+}
+
+#[test]
+fn a_log_has_the_errors_too_and_standard_error_has_them_once() {
+    let log = text(scratch("refused.log"));
+    let ran = duvisor(&["machine", "/nonexistent/program.elf", "--log", &log]).ended(2);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    let logged = std::fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("ERROR reading the program /nonexistent/program.elf"), "{logged}");
+}
+
+/// A log is for whoever looks; a run does not hang on it.
+#[test]
+fn a_log_that_cannot_be_written_is_lost_without_a_word() {
+    let (quiet, lost) = (run("hello", &[]), run("hello", &["--log", "/dev/full"]));
+    assert_eq!((lost.code, lost.out.lines().next()), (Some(0), quiet.out.lines().next()));
+    assert_eq!(lost.err, quiet.err);
+}
+
+#[test]
+fn a_log_changes_nothing_of_what_is_seen() {
+    let log = text(scratch("same.log"));
+    assert_eq!(demo(&["--digest"]).digests(), demo(&["--digest", "--log", &log]).digests());
+    let file = text(scratch("same.jsonl"));
+    demo(&["--events", &file]);
+    let ran = demo(&["--events", "-", "--log", "-"]);
+    assert!(ran.out == std::fs::read_to_string(&file).unwrap(), "not the lines of the file");
+    assert!(ran.err.contains("the end code=124"), "{}", ran.err);
 }
 
 #[test]

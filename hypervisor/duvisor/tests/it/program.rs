@@ -71,7 +71,21 @@ pub(crate) fn duvisor(args: &[&str]) -> Ran {
 /// The same with other variables in its environment.
 #[track_caller]
 pub(crate) fn duvisor_in(args: &[&str], environment: &[(&str, &str)]) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_duvisor"))
+    let mut child = spawn(args, environment);
+    let out = read_all(child.stdout.take().unwrap());
+    ended(child, args, |child| wait(child, &out, args))
+}
+
+/// The same, and whoever should read its output has gone away.
+#[track_caller]
+pub(crate) fn duvisor_unread(args: &[&str]) -> Ran {
+    let mut child = spawn(args, &[]);
+    drop(child.stdout.take());
+    ended(child, args, |_| String::new())
+}
+
+fn spawn(args: &[&str], environment: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_duvisor"))
         .args(args)
         .env("COLUMNS", "100")
         .envs(environment.iter().copied())
@@ -79,10 +93,12 @@ pub(crate) fn duvisor_in(args: &[&str], environment: &[(&str, &str)]) -> Ran {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    let out = read_all(child.stdout.take().unwrap());
+        .unwrap()
+}
+
+fn ended(mut child: Child, args: &[&str], out: impl FnOnce(&mut Child) -> String) -> Ran {
     let err = read_all(child.stderr.take().unwrap());
-    let out = wait(&mut child, &out, args);
+    let out = out(&mut child);
     let err = wait(&mut child, &err, args);
     Ran { code: child.wait().unwrap().code(), out, err }
 }

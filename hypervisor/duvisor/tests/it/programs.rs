@@ -99,3 +99,19 @@ pub(crate) const SPEAKS_AND_SPINS: &[u32] = &[
     0x0054_0023, // sb t0, 0(s0)
     0x0000_006f, // jal zero, 0
 ];
+
+/// On the bare machine: reports success to the finisher if `a1` is zero, and otherwise failure with
+/// the first byte that it points at.
+pub(crate) const LOOKS_AT_A1: &[u32] = &[
+    0x0010_02b7, // lui t0, 0x100
+    0x0000_5337, // lui t1, 0x5
+    0x5553_0313, // addi t1, t1, 0x555   pass
+    0x0005_8c63, // beq a1, zero, 24
+    0x0005_c383, // lbu t2, 0(a1)
+    0x0103_9393, // slli t2, t2, 16
+    0x0000_3337, // lui t1, 0x3
+    0x3333_0313, // addi t1, t1, 0x333   fail
+    0x0073_6333, // or t1, t1, t2
+    0x0062_a023, // sw t1, 0(t0)
+    0x0000_006f, // jal zero, 0
+];

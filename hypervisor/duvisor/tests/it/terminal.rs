@@ -144,6 +144,50 @@ fn a_headless_run_gives_the_mode_of_its_terminal_back() {
     assert_eq!(terminal.given_back().code, 0);
 }
 
+#[test]
+fn events_that_cannot_be_written_leave_the_terminal_ui() {
+    let terminal = Terminal::duvisor(&["run", "--events", "/dev/full"], &[]);
+    let left = terminal.given_back();
+    assert_eq!(left.code, 1, "{}", left.contents);
+    assert!(
+        left.contents.contains("the events in /dev/full are not complete"),
+        "{}",
+        left.contents
+    );
+}
+
+#[test]
+fn a_script_that_never_heard_what_it_expected_is_told_when_the_ui_is_left() {
+    let script = scratch_with("unheard.script", "expect it never says this\n");
+    let mut terminal = Terminal::duvisor(&["run", "hello", "--script", &script], &[]);
+    terminal.until(|it| it.shows("ENDED"));
+    terminal.send("q");
+    let left = terminal.given_back();
+    assert_eq!(left.code, 1, "{}", left.contents);
+    assert!(left.contents.contains("the script still expected"), "{}", left.contents);
+}
+
+#[test]
+fn what_cannot_be_run_is_said_before_the_terminal_is_touched() {
+    let rubbish = scratch_with("terminal.dtb", [0xd0; 64]);
+    for args in [
+        &["run", "hello", "--dtb", &rubbish][..],
+        &["run", "hello", "-m", "1M"],
+        &["run", "hello", "--events", "-"],
+        &["run", "hello", "--log", "-"],
+        &["run", "hello", "--script", &rubbish],
+    ] {
+        let left = Terminal::duvisor(args, &[]).given_back();
+        let written = String::from_utf8_lossy(&left.written);
+        assert_eq!(left.code, 2, "{written}");
+        assert!(!written.contains('\x1b'), "{written:?}");
+    }
+    // Nor is one that cannot move its cursor.
+    let left = Terminal::duvisor(&["run", "hello"], &[("TERM", "dumb")]).given_back();
+    assert_eq!(left.code, 2, "{}", left.contents);
+    assert!(left.contents.contains("use --headless"), "{}", left.contents);
+}
+
 /// The parameters of every `ESC [ … m`.
 fn colours(written: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(written);

@@ -138,6 +138,27 @@ impl BareConfig {
     }
 }
 
+/// What is placed behind what is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// The device tree.
+    DeviceTree,
+    /// The initial RAM disk.
+    Initrd,
+    /// What firmware of the kind fw_dynamic is told.
+    DynamicInfo,
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DeviceTree => "the device tree",
+            Self::Initrd => "the initrd",
+            Self::DynamicInfo => "what fw_dynamic is told",
+        })
+    }
+}
+
 /// Why a bare machine cannot be made. One sentence each.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -145,7 +166,7 @@ pub enum ConfigError {
     #[error("{0} harts were asked for, 1 to {MAX_HARTS} are possible")]
     Harts(usize),
     /// RAM of no pages, of broken pages, or more than any address names.
-    #[error("memory of {0:#x} bytes is not a number of 4 KiB pages between 1 and 2^28")]
+    #[error("memory of {0:#x} bytes: expected whole 4 KiB pages, at most 2^28 of them")]
     Memory(u64),
     /// A part of what is to be loaded is not in RAM.
     #[error(
@@ -174,14 +195,19 @@ pub enum ConfigError {
         addr: u64,
     },
     /// There is no room for the initrd or device tree behind the program.
-    #[error("{what} of {size:#x} bytes does not fit behind the program, which ends at {end:#x}")]
+    #[error(
+        "{what} of {size:#x} bytes does not fit between the program, which ends at {end:#x}, \
+         and {top:#x}"
+    )]
     NoRoom {
         /// Which.
-        what: &'static str,
+        what: Image,
         /// Its size.
         size: u64,
         /// Where the program ends.
         end: u64,
+        /// Where the room for it ends.
+        top: u64,
     },
     /// The command line cannot be handed over.
     #[error("the command line has {0} bytes, at most {MAX_CMDLINE} and no zero byte are possible")]
@@ -253,7 +279,7 @@ fn place_images(config: &BareConfig, bottom: u64) -> Result<(Placed, Vec<u8>), C
     let mut top = config.ram_end().min(LOW_RAM_END);
     let mut initrd = None;
     if let Some(bytes) = &config.initrd {
-        let begin = below(top, bytes.len() as u64, PAGE as u64, bottom, "the initrd")?;
+        let begin = below(top, bytes.len() as u64, PAGE as u64, bottom, Image::Initrd)?;
         initrd = Some((begin, begin + bytes.len() as u64));
         placed.initrd = Some(begin);
         top = begin;
@@ -263,10 +289,10 @@ fn place_images(config: &BareConfig, bottom: u64) -> Result<(Placed, Vec<u8>), C
         None => fdt::build(config, initrd)?,
     };
     let dtb_size = dtb.len() as u64 + DTB_ROOM;
-    let dtb_addr = below(top, dtb_size, 8, bottom, "the device tree")?;
+    let dtb_addr = below(top, dtb_size, 8, bottom, Image::DeviceTree)?;
     placed.dtb = Some((dtb_addr, dtb.clone()));
     if let Boot::Firmware { .. } = config.boot {
-        let info = below(dtb_addr, DYNAMIC_INFO_BYTES, 8, bottom, "what fw_dynamic is told")?;
+        let info = below(dtb_addr, DYNAMIC_INFO_BYTES, 8, bottom, Image::DynamicInfo)?;
         placed.dynamic_info = Some(info);
     }
     Ok((placed, dtb))
@@ -295,16 +321,10 @@ fn program_end(config: &BareConfig) -> Result<u64, ConfigError> {
 }
 
 /// The highest aligned place for `size` bytes below `top` and not below `bottom`.
-fn below(
-    top: u64,
-    size: u64,
-    align: u64,
-    bottom: u64,
-    what: &'static str,
-) -> Result<u64, ConfigError> {
+fn below(top: u64, size: u64, align: u64, bottom: u64, what: Image) -> Result<u64, ConfigError> {
     let begin = top.checked_sub(size).map(|begin| begin & !(align - 1));
     match begin {
         Some(begin) if begin >= bottom => Ok(begin),
-        _ => Err(ConfigError::NoRoom { what, size, end: bottom }),
+        _ => Err(ConfigError::NoRoom { what, size, end: bottom, top }),
     }
 }
