@@ -41,8 +41,8 @@ pub struct Options {
     pub name: String,
     /// How many colours to use.
     pub colors: Colors,
-    /// When this becomes true, [`run`] gives the terminal back and returns: for the program's
-    /// handlers of SIGTERM, SIGHUP and SIGINT.
+    /// When this becomes true, [`Monitor::run`] gives the terminal back and returns: for the
+    /// program's handlers of SIGTERM, SIGHUP and SIGINT.
     pub stop: Arc<AtomicBool>,
     /// Stops this process as Ctrl-Z does (raises SIGTSTP) and returns when it goes on; without it
     /// Ctrl-Z says that it cannot.
@@ -81,7 +81,7 @@ pub enum MonitorError {
     Terminal(#[from] io::Error),
 }
 
-/// Whether [`run`] would find a usable terminal. Nothing is written to it.
+/// Whether [`Monitor::enter`] would find a usable terminal. Nothing is written to it.
 ///
 /// # Errors
 /// [`MonitorError`] says why not.
@@ -91,25 +91,42 @@ pub fn check_terminal() -> Result<(), MonitorError> {
 
 /// Gives the terminal back now and for good, for a program that must end at once.
 ///
-/// From any thread, also while [`run`] runs, which then returns [`MonitorError::GivenBack`]. When
-/// this returns, screen, cursor and mode of the terminal are what they were; it waits for as long
-/// as the terminal does not take what is written to it.
+/// From any thread, also while [`Monitor::run`] runs, which then returns
+/// [`MonitorError::GivenBack`]. When this returns, screen, cursor and mode of the terminal are what
+/// they were; it waits for as long as the terminal does not take what is written to it.
 pub fn give_back() {
     term::give_back_for_good();
 }
 
-/// Owns the terminal and shows `session` until the user leaves.
-///
-/// Returns as well when [`Options::stop`] is set. When the run ends the monitor stays, so that the
-/// last screen can be read. A panic of any thread gives the terminal back before its message is
-/// printed.
-///
-/// # Errors
-/// [`MonitorError`] if there is no usable terminal, or it fails.
-pub fn run(session: &mut dyn Session, options: Options) -> Result<Outcome, MonitorError> {
-    let mut term = term::Term::enter(&options)?;
-    let size = term.size()?;
-    let mut model = model::Model::new(&options.name, session.capabilities(), size);
-    model.can_suspend = options.suspend.is_some();
-    drive::drive(session, &mut term, &mut model, &options.stop)
+/// The terminal, taken. It is given back when this is dropped, and by a panic of any thread before
+/// its message is printed.
+#[derive(Debug)]
+pub struct Monitor {
+    term: term::Term,
+    options: Options,
+}
+
+impl Monitor {
+    /// Takes the terminal. What the monitor opens and starts is open and runs when this returns.
+    ///
+    /// # Errors
+    /// [`MonitorError`] if there is no usable terminal.
+    pub fn enter(options: Options) -> Result<Self, MonitorError> {
+        Ok(Self { term: term::Term::enter(&options)?, options })
+    }
+
+    /// Shows `session` until the user leaves.
+    ///
+    /// Returns as well when [`Options::stop`] is set. When the run ends the monitor stays, so that
+    /// the last screen can be read.
+    ///
+    /// # Errors
+    /// [`MonitorError`] if the terminal fails.
+    pub fn run(mut self, session: &mut dyn Session) -> Result<Outcome, MonitorError> {
+        let size = self.term.size()?;
+        let capabilities = session.capabilities();
+        let mut model = model::Model::new(&self.options.name, capabilities, size);
+        model.can_suspend = self.options.suspend.is_some();
+        drive::drive(session, &mut self.term, &mut model, &self.options.stop)
+    }
 }

@@ -1,13 +1,13 @@
 //! The user's terminal: taken once, always given back, also by a panic of any thread.
 
 mod reader;
+mod screen;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, Once};
 use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{
     self, DisableBracketedPaste, EnableBracketedPaste, KeyCode, KeyEvent, KeyEventKind,
     KeyModifiers,
@@ -26,6 +26,7 @@ use crate::theme::Theme;
 use crate::{MonitorError, Options, view};
 
 use reader::Reader;
+use screen::Screen;
 
 /// Whose the terminal is. Whoever writes to it, takes it or gives it back holds the lock until that
 /// is done: nobody ends the program between two halves of it.
@@ -78,7 +79,7 @@ impl Write for Frame {
 /// The terminal while it is ours.
 #[derive(Debug)]
 pub(crate) struct Term {
-    terminal: Terminal<CrosstermBackend<Frame>>,
+    terminal: Terminal<Screen>,
     theme: Theme,
     start: Instant,
     suspend: Option<fn()>,
@@ -102,8 +103,8 @@ impl Term {
         let colors = options.colors.resolve(|name| std::env::var(name).ok());
         take()?;
         // From here on dropping `term` gives the terminal back; before, a failure does.
-        let made = Terminal::new(CrosstermBackend::new(Frame::default()))
-            .and_then(|terminal| Ok((terminal, Reader::start()?)));
+        let made =
+            Terminal::new(Screen::new()).and_then(|terminal| Ok((terminal, Reader::start()?)));
         let (terminal, reader) = made.inspect_err(|_| give_back())?;
         let mut term = Self {
             terminal,

@@ -14,6 +14,8 @@ use crate::layers::LAYERS;
 
 /// Pages of this book with tables from here. The chapter on DV-ext belongs to the tests of `isa`.
 const PAGES: &[&str] = &["architecture.md", "exits.md", "guests.md"];
+/// This one names system calls as x86-64 has them.
+const SANDBOX: &str = "sandbox.md";
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -28,6 +30,9 @@ fn table(name: &str) -> String {
         "stops" => variants("Stop"),
         "states" => variants("VmState"),
         "guests" => guests(),
+        "calls" => calls(),
+        "spared" => reasons(sandbox::SPARED),
+        "never" => never(),
         _ => panic!("no table is called {name}"),
     }
 }
@@ -131,6 +136,40 @@ fn guests() -> String {
     text
 }
 
+/// What a run may call.
+fn calls() -> String {
+    let mut text = String::from("| call | runs | for |\n|---|---|---|\n");
+    for call in sandbox::CALLS {
+        writeln!(text, "| `{}` | {} | {} |", call.name, call.runs(), call.why).unwrap();
+    }
+    text
+}
+
+fn reasons(calls: &[sandbox::Call]) -> String {
+    let mut text = String::from("| call | when, and why it is not needed |\n|---|---|\n");
+    for call in calls {
+        writeln!(text, "| `{}` | {} |", call.name, call.why).unwrap();
+    }
+    text
+}
+
+/// What is never called in good faith, by what it would reach.
+fn never() -> String {
+    let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
+    for call in sandbox::NEVER {
+        let name = format!("`{}`", call.name);
+        match rows.iter_mut().find(|(why, _)| *why == call.why) {
+            Some((_, names)) => names.push(name),
+            None => rows.push((call.why, vec![name])),
+        }
+    }
+    let mut text = String::from("| reaches | calls |\n|---|---|\n");
+    for (why, names) in rows {
+        writeln!(text, "| {why} | {} |", names.join(" ")).unwrap();
+    }
+    text
+}
+
 /// The page with what stands between `<!-- table: NAME -->` and `<!-- end -->` written anew.
 fn with_tables(page: &str) -> String {
     let mut text = String::new();
@@ -154,7 +193,8 @@ fn with_tables(page: &str) -> String {
 #[test]
 fn tables_are_those_of_the_sources() {
     let mut findings = Vec::new();
-    for name in PAGES {
+    let sandbox = cfg!(target_arch = "x86_64").then_some(&SANDBOX);
+    for name in PAGES.iter().chain(sandbox) {
         let path = format!("docs/src/{name}");
         let page = read(&path);
         let fresh = with_tables(&page);

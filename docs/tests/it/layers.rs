@@ -19,8 +19,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("hypervisor/driver",  &["machine", "hart", "dv", "isa"]),
     ("hypervisor/vmm",     &["dv", "devices", "session", "isa"]),
     ("hypervisor/images",  &[]),
+    ("hypervisor/sandbox", &[]),
     ("hypervisor/duvisor", &[
-        "isa", "hart", "devices", "session", "machine", "dv", "driver", "vmm", "images", "monitor",
+        "isa", "hart", "devices", "session", "machine", "dv", "driver", "vmm", "images",
+        "sandbox", "monitor",
     ]),
     ("monitor",            &["session", "isa"]),
     ("docs",               &[]),
@@ -33,7 +35,7 @@ const IN_TESTS: &[(&str, &[&str])] = &[
     ("driver",  &["session", "devices"]),
     ("machine", &["images"]),               // the committed guests are programs to run
     ("vmm",     &["driver", "hart", "images"]),
-    ("docs",    &["session"]),
+    ("docs",    &["session", "sandbox"]),
 ];
 
 /// Crates that stand on the standard library and `isa` alone, but for what is named here.

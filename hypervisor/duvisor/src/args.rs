@@ -80,6 +80,10 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value_t = Colors::Auto)]
     pub(crate) colors: Colors,
 
+    /// Keep this process's rights on the host: for debuggers, core dumps, backtraces
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
+
     #[command(flatten)]
     pub(crate) boot: Boot,
     #[command(flatten)]
@@ -103,6 +107,10 @@ pub(crate) struct Machine {
     /// Write the memory between begin_signature and end_signature, a word a line
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Option<PathBuf>,
+
+    /// Keep this process's rights on the host: for debuggers, core dumps, backtraces
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
 
     #[command(flatten)]
     pub(crate) boot: Boot,

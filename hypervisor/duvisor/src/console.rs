@@ -68,7 +68,9 @@ fn before() -> MutexGuard<'static, Option<Termios>> {
 /// bytes.
 pub(crate) fn read_stdin(terminal: bool, quit: Arc<AtomicBool>) -> Receiver<Vec<u8>> {
     let (sender, receiver) = sync_channel(TYPED_MAX);
+    let (here, started) = sync_channel(1);
     std::thread::spawn(move || {
+        let _ = here.send(());
         let mut keys = Keys { escaped: false, terminal };
         let mut buf = [0; 1024];
         loop {
@@ -86,6 +88,8 @@ pub(crate) fn read_stdin(terminal: bool, quit: Arc<AtomicBool>) -> Receiver<Vec<
             }
         }
     });
+    // What a thread does before it comes to its own code, it may not do later.
+    let _ = started.recv();
     receiver
 }
 

@@ -3,7 +3,6 @@
 //! The first line says which schema the others follow. The digest is the BLAKE3 of exactly the
 //! bytes that `--events` writes, so `b3sum` of the file tells the same.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use session::{Event, Sink};
 use tracing::{debug, error, warn};
+
+use crate::confine;
 
 /// Raised whenever the shape of a line changes.
 const SCHEMA_VERSION: u32 = 1;
@@ -49,7 +50,7 @@ impl JsonLines {
             None => None,
             Some(path) if path == Path::new("-") => Some(Box::new(io::stdout())),
             Some(path) => {
-                let file = File::create(path)
+                let file = confine::create(path)
                     .with_context(|| format!("creating the event file {}", path.display()))?;
                 debug!(path = %path.display(), "created the event file");
                 Some(Box::new(BufWriter::with_capacity(1 << 16, file)))

@@ -77,7 +77,9 @@ impl Live {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.typed = None,
             },
-            None => std::thread::sleep(left),
+            // Nobody wakes this thread, and if so it only looks once more: the wait of a process
+            // that is closed to the host, of which there is one kind.
+            None => std::thread::park_timeout(left),
         }
     }
 

@@ -1,7 +1,9 @@
 //! `duvisor machine`: a program, or firmware and a kernel, on the bare machine.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use images::{Payload, Symbols};
@@ -12,6 +14,7 @@ use tracing::info;
 use vmm::layout::RAM_BASE;
 
 use crate::args::Machine;
+use crate::confine::{self, Confine};
 use crate::play::{self, Around, Subject};
 use crate::{blame, disk, guest, report, setup};
 
@@ -53,14 +56,15 @@ pub(crate) fn run(options: &Machine) -> Result<u8> {
         let blob = machine::dump_dtb(&config).map_err(blame)?;
         return setup::dump_dtb(path, &blob);
     }
-    if options.signature.is_some() {
-        signature_span(&symbols)?;
-    }
     let machine = assemble(config, blame)?;
+    let signature = options.signature.as_deref().map(|path| Signature::create(path, &symbols));
+    let signature = signature.transpose()?;
+    let confine =
+        Confine::new(options.no_sandbox, sandbox::Ui::Headless, options.boot.disk.as_ref());
     let mut bare = Bare { machine, max_steps: options.world.max_steps };
-    let (ended, interrupted) = play::headless(&options.world, &mut bare)?;
-    if let Some(path) = &options.signature {
-        write_signature(path, &bare.machine, &symbols)?;
+    let (ended, interrupted) = play::headless(&options.world, &mut bare, confine)?;
+    if let Some(signature) = signature {
+        signature.write(&bare.machine)?;
     }
     let mut text = report::machine_summary(&ended.overview);
     text.push_str(&ended.digests());
@@ -168,24 +172,39 @@ fn name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// First address of the signature, and first after it.
-fn signature_span(symbols: &Symbols) -> Result<(u64, u64)> {
-    let span = symbols.begin_signature.zip(symbols.end_signature);
-    span.context("--signature: the program has no begin_signature and end_signature")
+/// The memory that a conformance test leaves as its result, and the file that it goes to.
+struct Signature {
+    path: PathBuf,
+    file: File,
+    begin: u64,
+    end: u64,
 }
 
-/// Writes the memory that a conformance test leaves as its result, a word a line.
-fn write_signature(path: &Path, machine: &BareMachine, symbols: &Symbols) -> Result<()> {
-    let (begin, end) = signature_span(symbols)?;
-    let len = end.checked_sub(begin).and_then(|len| usize::try_from(len).ok());
-    let bytes = len.and_then(|len| machine.machine().platform().memory().slice(begin, len).ok());
-    let bytes = bytes.context("--signature: the signature is not in memory")?;
-    let mut text = String::new();
-    for word in bytes.chunks(SIGNATURE_WORD) {
-        word.iter().rev().for_each(|byte| {
-            let _ = write!(text, "{byte:02x}");
-        });
-        text.push('\n');
+impl Signature {
+    /// Creates the file: after the run it is too late.
+    fn create(path: &Path, symbols: &Symbols) -> Result<Self> {
+        let (Some(begin), Some(end)) = (symbols.begin_signature, symbols.end_signature) else {
+            bail!("--signature: the program has no begin_signature and end_signature");
+        };
+        let file = confine::create(path)
+            .with_context(|| format!("creating the signature file {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), file, begin, end })
     }
-    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+
+    /// Writes it, a word a line.
+    fn write(mut self, machine: &BareMachine) -> Result<()> {
+        let len = self.end.checked_sub(self.begin).and_then(|len| usize::try_from(len).ok());
+        let memory = machine.machine().platform().memory();
+        let bytes = len.and_then(|len| memory.slice(self.begin, len).ok());
+        let bytes = bytes.context("--signature: the signature is not in memory")?;
+        let mut text = String::new();
+        for word in bytes.chunks(SIGNATURE_WORD) {
+            word.iter().rev().for_each(|byte| {
+                let _ = write!(text, "{byte:02x}");
+            });
+            text.push('\n');
+        }
+        let written = io::Write::write_all(&mut self.file, text.as_bytes());
+        written.with_context(|| format!("writing {}", self.path.display()))
+    }
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod blame;
+mod confine;
 mod console;
 mod disk;
 mod events;
@@ -18,7 +19,6 @@ mod setup;
 mod signals;
 mod values;
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::panic;
 use std::path::Path;
@@ -106,7 +106,7 @@ fn start_log(path: &Path, verb: &Verb) -> Result<()> {
         }
         builder.with_writer(io::stderr).init();
     } else {
-        let file = File::create(path)
+        let file = confine::create(path)
             .with_context(|| format!("creating the log file {}", path.display()))?;
         builder.with_writer(Mutex::new(file)).init();
     }

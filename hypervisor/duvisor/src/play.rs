@@ -10,6 +10,7 @@ use session::{Inputs, Overview, Script, Server, Sink, Stop};
 use tracing::{debug, info, warn};
 
 use crate::args::World;
+use crate::confine::Confine;
 use crate::console::{Printer, RawMode, read_stdin};
 use crate::events::JsonLines;
 use crate::host::{Live, host_now};
@@ -106,16 +107,22 @@ pub(crate) fn tell_end(ended: &Ended) {
 }
 
 /// A run whose console is on standard output and input.
-pub(crate) fn headless(world: &World, subject: &mut dyn Subject) -> Result<(Ended, bool)> {
+pub(crate) fn headless(
+    world: &World,
+    subject: &mut dyn Subject,
+    mut confine: Confine,
+) -> Result<(Ended, bool)> {
     let quit = Arc::new(AtomicBool::new(false));
     let signal = Arc::new(AtomicBool::new(false));
     signals::set_on_end(&[&quit, &signal])?;
     let script = setup::script(world)?;
     let lines = JsonLines::new(world.events.as_deref(), world.digest, &[&quit])?;
     let raw = RawMode::enter();
+    confine.begin();
     let interactive = !world.warp && script.is_none();
     let typed = interactive.then(|| read_stdin(raw.is_terminal(), Arc::clone(&quit)));
     debug!(terminal = raw.is_terminal(), interactive, paced = !world.warp, "console");
+    confine.close()?;
     let mut inputs = Live::new(typed, script, !world.warp, quit);
     // With the events on standard output, the console is in them.
     let shown = world.events.as_deref() != Some("-".as_ref());

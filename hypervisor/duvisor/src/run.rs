@@ -2,25 +2,32 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use isa::Extensions;
-use monitor::{Colors, Outcome};
+use monitor::{Colors, Monitor, Outcome};
+use sandbox::Ui;
 use session::{Capabilities, Client, Command, Request, Session, link};
 use tracing::{debug, info};
 use vmm::layout::RAM_BASE;
 use vmm::{Leaf, Segment, VmConfig};
 
 use crate::args::{self, Run, World};
+use crate::confine::Confine;
 use crate::events::JsonLines;
 use crate::guest::{self, Loaded};
 use crate::host::Live;
 use crate::play::{self, Ended};
-use crate::{blame, disk, plane, report, setup, signals};
+use crate::{blame, disk, plane, report, say, setup, signals};
 
 /// One exit in this many has its handler timed, unless all have.
 const SAMPLE_EVERY: u32 = 64;
+
+/// What is said where a closed process was about to do what it never does.
+const VIOLATION: &str = "duvisor: stopped: this process made a system call that it never makes \
+     (it was refused): an error of this program, or a guest that got out of its VM";
 
 /// Carries out `run`; gives the exit code.
 pub(crate) fn run(options: &Run) -> Result<u8> {
@@ -48,12 +55,14 @@ pub(crate) fn run(options: &Run) -> Result<u8> {
     let spans = config.segments.iter().map(|it| (it.addr, it.mem_size));
     setup::log_memory(RAM_BASE, config.ram_end(), config.entry, spans);
     let mut vm = plane::assemble(options, &origin, config)?;
+    let ui = if options.headless { Ui::Headless } else { Ui::Terminal };
+    let confine = Confine::new(options.no_sandbox, ui, options.boot.disk.as_ref());
     if !options.headless {
         monitor::check_terminal()
             .map_err(|error| anyhow!("{error}: use --headless to run without one"))?;
-        return watched(options, &name, vm);
+        return watched(options, &name, vm, confine);
     }
-    let (ended, interrupted) = play::headless(&options.world, &mut vm)?;
+    let (ended, interrupted) = play::headless(&options.world, &mut vm, confine)?;
     play::tell(&options.world, &summary(&ended));
     Ok(play::exit_code(&ended, interrupted))
 }
@@ -98,9 +107,10 @@ fn summary(ended: &Ended) -> String {
 }
 
 /// The terminal UI in this thread, the VM in another one.
-fn watched(options: &Run, name: &str, mut vm: plane::Vm) -> Result<u8> {
-    let stop = Arc::new(AtomicBool::new(false));
+fn watched(options: &Run, name: &str, mut vm: plane::Vm, mut confine: Confine) -> Result<u8> {
+    let (stop, violated) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     signals::set_on_end(&[&stop])?;
+    signals::set_on_violation(&[&violated, &stop])?;
     let (mut client, mut server) =
         link(Capabilities { live: true, control: true, time_travel: false });
     let script = setup::script(&options.world)?;
@@ -109,37 +119,55 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm) -> Result<u8> {
     let World { events, digest, .. } = &options.world;
     let lines = JsonLines::new(events.as_deref(), *digest, &[&quit, &stop])?;
     let vm_quit = Arc::clone(&quit);
+    confine.begin();
+    let (go, wait) = sync_channel::<()>(0);
     let runner = thread::Builder::new().name("vm".to_owned()).spawn(move || {
+        // First it is there, then it may go on.
+        wait.recv().and_then(|()| wait.recv()).ok()?;
         let mut inputs = Live::new(None, script, pace, vm_quit);
         let ended = play::play(&mut vm, &mut inputs, None, Some(&mut server), lines);
         // The last screen can still be asked about.
         vm.linger(&mut server);
-        ended
+        Some(ended)
     });
     let runner = runner.context("starting the VM's thread")?;
     debug!("thread vm started");
-    let monitor_options = monitor::Options {
-        name: name.to_owned(),
-        colors: match options.colors {
-            args::Colors::Auto => Colors::Auto,
-            args::Colors::None => Colors::None,
-        },
-        stop: Arc::clone(&stop),
-        suspend: Some(signals::suspend),
-    };
-    let outcome = monitor::run(&mut client, monitor_options);
+    go.send(()).context("the VM's thread is gone")?;
+    let monitor = Monitor::enter(monitor_options(options, name, &stop));
+    let monitor = monitor.context("the terminal UI")?;
+    confine.close()?;
+    go.send(()).context("the VM's thread is gone")?;
+    let outcome = monitor.run(&mut client);
     info!(?outcome, "the terminal UI ended");
+    if violated.load(Ordering::Relaxed) {
+        // Nobody knows whether the thread that did it still listens.
+        say::note(VIOLATION);
+        return Ok(crate::EXIT_INTERNAL);
+    }
     // Whatever ended the monitor ends the run.
     quit.store(true, Ordering::Relaxed);
     end_run(&mut client);
     drop(client);
     // A panic over there is one of this program: its exit code is that of an internal error.
-    let ended = runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let ended = runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let ended = ended.context("the VM's thread did not run")??;
     let interrupted = matches!(outcome, Ok(Outcome::Stopped | Outcome::Kill));
     outcome.context("the terminal UI")?;
     play::tell_end(&ended);
     play::tell(&options.world, &summary(&ended));
     Ok(play::exit_code(&ended, interrupted))
+}
+
+fn monitor_options(options: &Run, name: &str, stop: &Arc<AtomicBool>) -> monitor::Options {
+    monitor::Options {
+        name: name.to_owned(),
+        colors: match options.colors {
+            args::Colors::Auto => Colors::Auto,
+            args::Colors::None => Colors::None,
+        },
+        stop: Arc::clone(stop),
+        suspend: Some(signals::suspend),
+    }
 }
 
 /// Asks the run to end, also when it is paused.

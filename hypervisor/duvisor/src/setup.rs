@@ -1,5 +1,6 @@
 //! From options to what a run is made of: seeds, clocks, scripts, extensions, device trees.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use session::Script;
 use tracing::{debug, info};
 
 use crate::args::World;
+use crate::confine;
 use crate::guest;
 use crate::values::{RtcBase, Seed};
 
@@ -81,7 +83,8 @@ pub(crate) fn log_memory(
 
 /// Writes a device tree blob for `--dump-dtb`.
 pub(crate) fn dump_dtb(path: &Path, blob: &[u8]) -> Result<u8> {
-    std::fs::write(path, blob)
+    confine::create(path)
+        .and_then(|mut file| file.write_all(blob))
         .with_context(|| format!("writing the device tree to {}", path.display()))?;
     Ok(0)
 }

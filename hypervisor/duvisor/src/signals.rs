@@ -1,18 +1,19 @@
 //! Signals that ask the program to end: a thread hears them, and what runs ends in good order.
 
+use std::io::{self, PipeReader, Read};
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts::{
-    SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ,
+    SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGSYS, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ,
 };
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::signal_name;
+use signal_hook::low_level::{pipe, signal_name};
 use tracing::{debug, info, warn};
 
 use crate::host::host_now;
@@ -34,44 +35,89 @@ pub(crate) fn set_on_end(flags: &[&Arc<AtomicBool>]) -> Result<()> {
     // A file that grew too large is an error of the write.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))
         .context("installing signal handlers")?;
-    let mut signals = Signals::new(ENDING).context("installing signal handlers")?;
+    let (mut heard, last) = hear_of(&ENDING).context("installing signal handlers")?;
+    let (rescue, is_back) = rescuer()?;
     let hear = move || {
         let mut first: Option<Instant> = None;
-        for signal in signals.forever() {
+        while heard.read_exact(&mut [0]).is_ok() {
+            let signal = i32::try_from(last.load(Ordering::Relaxed)).unwrap_or_default();
             let name = signal_name(signal).unwrap_or("a signal");
             let now = host_now();
             let since = now.saturating_duration_since(*first.get_or_insert(now));
             if since >= ONE_WISH {
                 warn!("{name}, {since:.1?} after the first: the program ends at once");
-                end_now();
+                end_now(&rescue, &is_back);
             }
             info!("{name}: the program ends in good order");
             flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
         }
     };
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(hear)
-        .context("starting the thread that hears signals")?;
-    debug!("thread signals started");
+    spawn("signals", hear)
+}
+
+/// Starts a thread and waits until it runs: how it begins is nothing that a closed process does.
+fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()> {
+    let (runs, begun) = sync_channel(0);
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _ = runs.send(());
+        f();
+    });
+    thread.with_context(|| format!("starting the thread {name}"))?;
+    begun.recv().with_context(|| format!("the thread {name} is gone"))?;
+    debug!("thread {name} started");
     Ok(())
 }
 
+/// A byte for each signal, and which was the last.
+///
+/// By a pipe: a socket's system calls are none that the process makes once it is closed.
+fn hear_of(signals: &[i32]) -> io::Result<(PipeReader, Arc<AtomicUsize>)> {
+    let (reader, writer) = io::pipe()?;
+    let last = Arc::new(AtomicUsize::new(0));
+    for signal in signals {
+        let number = usize::try_from(*signal).unwrap_or_default();
+        signal_hook::flag::register_usize(*signal, Arc::clone(&last), number)?;
+        pipe::register(*signal, writer.try_clone()?)?;
+    }
+    Ok((reader, last))
+}
+
+/// A thread that gives the terminal back when it is asked to, and then says so. It is there
+/// beforehand, since a closed process starts none.
+fn rescuer() -> Result<(SyncSender<()>, Receiver<()>)> {
+    let (rescue, asked) = sync_channel(1);
+    let (done, is_back) = sync_channel(1);
+    spawn("rescue", move || {
+        if asked.recv().is_ok() {
+            console::give_back();
+            monitor::give_back();
+            let _ = done.send(());
+        }
+    })?;
+    Ok((rescue, is_back))
+}
+
 /// Ends the program, whatever its other threads do; only the terminal is seen to.
-fn end_now() -> ! {
-    let (sender, is_back) = channel();
+fn end_now(rescue: &SyncSender<()>, is_back: &Receiver<()>) -> ! {
+    let _ = rescue.send(());
     // The terminal may be one that takes no bytes any more: nobody waits for that for ever.
-    thread::spawn(move || {
-        console::give_back();
-        monitor::give_back();
-        let _ = sender.send(());
-    });
     let _ = is_back.recv_timeout(PATIENCE);
     process::exit(EXIT_INTERRUPTED.into())
 }
 
-/// Stops this process as Ctrl-Z does; returns when it goes on.
+/// Sets the flags where this process makes a system call that nobody makes in good faith.
+pub(crate) fn set_on_violation(flags: &[&Arc<AtomicBool>]) -> Result<()> {
+    for flag in flags {
+        signal_hook::flag::register(SIGSYS, Arc::clone(flag))
+            .context("installing signal handlers")?;
+    }
+    Ok(())
+}
+
+/// Stops this process group, as the terminal does for Ctrl-Z; returns when it goes on.
+///
+/// The group, because a shell sees only the program that it started itself (`cargo run`).
 pub(crate) fn suspend() {
     // Nothing is lost if it cannot stop.
-    let _ = signal_hook::low_level::raise(SIGTSTP);
+    let _ = kill_current_process_group(Signal::TSTP);
 }

@@ -3,6 +3,9 @@
 //! crossterm's `poll` does not return while half an escape sequence is in, and never again once
 //! the terminal has hung up (it takes the end of the file for something to read again). A loop that
 //! must see its stop flag cannot stand behind it.
+//!
+//! The size is looked at here, too: crossterm's own handler of SIGWINCH sends itself a message, and
+//! a process that is closed to the host cannot.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +15,17 @@ use std::thread;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event};
+use ratatui::layout::Size;
+
+use super::screen::size;
 
 /// Events that may wait; beyond that the terminal's own buffer holds what is typed.
 const QUEUE_MAX: usize = 256;
 /// The thread looks whether it is still wanted after so long.
 const LOOK: Duration = Duration::from_millis(50);
+/// A thread that has not come back from its first look after this stands behind half an escape
+/// sequence: by then crossterm has all that it opens.
+const START: Duration = Duration::from_secs(2);
 /// A thread that is not gone after this stands behind a closed terminal, and is left there.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -28,12 +37,24 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread.
+    /// Starts the thread; whatever it opens is open when this returns.
     pub(crate) fn start() -> io::Result<Self> {
         let done = Arc::new(AtomicBool::new(false));
         let (sender, events) = sync_channel(QUEUE_MAX);
         let is_done = Arc::clone(&done);
-        thread::Builder::new().name("terminal".into()).spawn(move || read(&sender, &is_done))?;
+        let (here, started) = sync_channel(1);
+        thread::Builder::new().name("terminal".into()).spawn(move || {
+            let first = event::poll(Duration::ZERO).map(drop);
+            let failed = first.is_err();
+            let _ = here.send(first);
+            if !failed {
+                read(&sender, &is_done);
+            }
+        })?;
+        match started.recv_timeout(START) {
+            Ok(first) => first?,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
         Ok(Self { events, done })
     }
 
@@ -56,7 +77,14 @@ impl Drop for Reader {
 }
 
 fn read(sender: &SyncSender<io::Result<Event>>, done: &AtomicBool) {
+    let mut shown = size().ok();
     while !done.load(Ordering::Relaxed) {
+        if let Some(now @ Size { width, height }) = size().ok().filter(|now| shown != Some(*now)) {
+            shown = Some(now);
+            if sender.send(Ok(Event::Resize(width, height))).is_err() {
+                return;
+            }
+        }
         let event = match event::poll(LOOK) {
             Ok(false) => continue,
             Ok(true) => event::read(),

@@ -1,6 +1,6 @@
 //! The bytes that leave for the terminal.
 
-use ratatui::backend::Backend;
+use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Cell;
 use ratatui::style::{Modifier, Style};
 

@@ -19,13 +19,13 @@ fn required() -> bool {
 
 /// Something that is missing: a failure where it is required, otherwise a printed line.
 #[expect(clippy::print_stderr, reason = "what a test leaves out, it says")]
-fn left_out(what: &str) -> bool {
+pub(crate) fn left_out(what: &str) -> bool {
     assert!(!required(), "{what}");
     eprintln!("LEFT OUT: {what}");
     false
 }
 
-fn fetched() -> bool {
+pub(crate) fn fetched() -> bool {
     duvisor(&["guest", "path", "debian"]).code == Some(0)
         || left_out("the Debian guest is not here: run `duvisor guest fetch debian`")
 }
@@ -45,6 +45,14 @@ fn boot(script: &str, args: &[&str]) -> Ran {
     let mut all = vec!["--append", APPEND, "--max-steps", STEPS_MAX, "--script", script];
     all.extend(args);
     run("debian", &all)
+}
+
+/// The command line of the same run.
+pub(crate) fn boot_args<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["run", "debian", "--headless", "--warp", "--append", APPEND];
+    all.extend(["--max-steps", STEPS_MAX, "--script", script]);
+    all.extend(args);
+    all
 }
 
 #[test]
@@ -117,7 +125,7 @@ fn without_a_reboot_the_run_ends_there() {
 }
 
 /// An ext4 image with one file in it.
-fn image(name: &str) -> Option<PathBuf> {
+pub(crate) fn image(name: &str) -> Option<PathBuf> {
     let make = e2fs("mke2fs")?;
     let folder = scratch(&format!("{name}.d"));
     std::fs::create_dir_all(&folder).unwrap();
@@ -135,7 +143,7 @@ fn image(name: &str) -> Option<PathBuf> {
 }
 
 /// Mounts the disk, reads the host's file and writes one.
-fn disk_script(name: &str, mount: &str) -> String {
+pub(crate) fn disk_script(name: &str, mount: &str) -> String {
     let lines = format!(
         "expect ~ #\n\
          send mount -t ext4 {mount} /dev/vda /mnt && cat /mnt/from-host\n\

@@ -19,4 +19,6 @@ mod programs;
 #[cfg(test)]
 mod pty;
 #[cfg(test)]
+mod sandbox;
+#[cfg(test)]
 mod terminal;

@@ -249,7 +249,8 @@ fn a_panic_of_any_thread_gives_the_terminal_back() {
     const WHERE: &str = "DUVISOR_TEST_PANICS";
     if let Some(thread) = std::env::var_os(WHERE) {
         let mut session = Panics { elsewhere: thread == "elsewhere", left: 20 };
-        let outcome = monitor::run(&mut session, monitor::Options::default());
+        let monitor = monitor::Monitor::enter(monitor::Options::default()).unwrap();
+        let outcome = monitor.run(&mut session);
         let given_back = matches!(outcome, Err(MonitorError::GivenBack));
         writeln!(std::io::stdout(), "given back: {given_back}").unwrap();
         return;
