@@ -336,36 +336,38 @@ impl Hart {
         if !matches!(interrupt, 0 | 2 | 6 | 10) && on(Check::PostInterrupt) {
             return Err(dv_fault(value));
         }
-        let level = HU_VITR::LEVEL.is_set(value);
-        self.post(bus, HU_VITR::VCPU.get(value), interrupt, level, value)
+        let vcpu = HU_VITR::VCPU.get(value);
+        self.may_post(bus, vcpu, value)?;
+        self.post(bus, vcpu, interrupt, HU_VITR::LEVEL.is_set(value));
+        Ok(())
     }
 
     fn write_vipi<B: Bus>(&mut self, bus: &mut B, word: u16, value: u64) -> Result<(), Trap> {
-        for bit in (0..64).filter(|bit| value >> bit & 1 != 0) {
-            self.post(bus, u64::from(word) * 64 + bit, 2, true, value)?;
+        let ids = (0..64).filter(|bit| value >> bit & 1 != 0).map(|bit| u64::from(word) * 64 + bit);
+        // All or nothing: an instruction that traps has posted to nobody.
+        for vcpu in ids.clone() {
+            self.may_post(bus, vcpu, value)?;
+        }
+        for vcpu in ids {
+            self.post(bus, vcpu, 2, true);
         }
         Ok(())
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "16 bits, by its field")]
+    fn may_post<B: Bus>(&self, bus: &B, vcpu: u64, value: u64) -> Result<(), Trap> {
+        let known = bus.owns_vcpu(self.vmid(), vcpu as u16) || !on(Check::PostKnown);
+        if known { Ok(()) } else { Err(dv_fault(value)) }
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "16 and 8 bits, by their fields")]
-    fn post<B: Bus>(
-        &mut self,
-        bus: &mut B,
-        vcpu: u64,
-        interrupt: u64,
-        level: bool,
-        value: u64,
-    ) -> Result<(), Trap> {
+    fn post<B: Bus>(&mut self, bus: &mut B, vcpu: u64, interrupt: u64, level: bool) {
         let post = Post { vmid: self.vmid(), vcpu: vcpu as u16, interrupt: interrupt as u8, level };
-        if !bus.owns_vcpu(post.vmid, post.vcpu) && on(Check::PostKnown) {
-            return Err(dv_fault(value));
-        }
         if vcpu == self.csr.hu_vcpuid {
             self.receive(interrupt, level);
         } else {
             bus.post(post);
         }
-        Ok(())
     }
 
     /// A posted interrupt arrives: a level of the guest's, or a kick (USIP).
