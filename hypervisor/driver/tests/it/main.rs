@@ -7,6 +7,8 @@ mod guest;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod invariants;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod table;
