@@ -5,6 +5,7 @@ use isa::Check;
 mod bus;
 mod coverage;
 mod generator;
+mod harts;
 mod kernel;
 mod layout;
 #[path = "../../../hart/tests/it/naive.rs"]
@@ -165,4 +166,14 @@ fn a_broken_rule_is_caught() {
     for number in 1..=6 {
         assert!(CAUGHT.iter().any(|(_, invariant)| *invariant == number));
     }
+}
+
+#[test]
+fn a_guest_reaches_other_harts_by_posts_only() {
+    let steps = number("INVARIANT_STEPS").unwrap_or(100_000) / 10;
+    let mut arrived = 0;
+    for seed in 0..steps.div_ceil(N_STEPS) {
+        arrived += harts::run(seed, N_STEPS).unwrap();
+    }
+    assert!(arrived >= steps / 500, "{arrived} posts in {steps} steps");
 }

@@ -204,6 +204,12 @@ fn armed(word: u32, rs1: u64, rs2: u64) -> Armed {
     Armed { word, registers: [(RS1, rs1), (RS2, rs2)] }
 }
 
+/// A post to vCPUs of the first two ids.
+pub(crate) fn post(rng: &mut Rng) -> Armed {
+    let insn = Insn { rs1: RS1, imm: i64::from(Csr::VIPI0.0), ..Insn::new(Op::Csrrw) };
+    armed(isa::encode(&insn), 1 + rng.below(3), 0)
+}
+
 /// Not one that holds an operand, most of the time.
 fn destination(rng: &mut Rng) -> u8 {
     16 + u8::try_from(rng.below(16)).unwrap_or(0)

@@ -163,6 +163,10 @@ pub(crate) enum Kind {
     Hs,
     /// A trap.
     To(Mode),
+    /// No step of this hart.
+    Nothing,
+    /// No step of this hart, but a post of another one.
+    Posted,
 }
 
 /// For each watched CSR the bits that may change.
@@ -186,6 +190,11 @@ fn bits(kind: Kind, csr: Csr) -> u64 {
         Kind::Hu => hu(csr),
         Kind::User => fp(csr),
         Kind::Hs => u64::MAX,
+        Kind::Nothing => 0,
+        Kind::Posted => match csr {
+            Csr::MIP | Csr::HUVIP => 1 << 2,
+            _ => 0,
+        },
         Kind::To(Mode::Vs) => match csr {
             Csr::VSSTATUS | Csr::VSEPC | Csr::VSCAUSE | Csr::VSTVAL => u64::MAX,
             _ => 0,
