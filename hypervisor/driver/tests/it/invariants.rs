@@ -94,12 +94,13 @@ fn break_without(check: Check, wanted: Option<u8>, worlds: u64) -> Found {
 }
 
 /// Checks without which the test has to fail, and an invariant that does not hold then.
-const CAUGHT: [(Check, u8); 43] = [
+const CAUGHT: [(Check, u8); 54] = [
     (Check::HuretNeverRises, 1),
     (Check::AccessInWindow, 2),
     (Check::AddressInWindow, 2),
     (Check::CodeInRam, 2),
     (Check::DefaultDeny, 2),
+    (Check::GatpMode, 2),
     (Check::GuestNotServed, 2),
     (Check::GuestTableInWindow, 2),
     (Check::RevokedAddr, 2),
@@ -109,13 +110,16 @@ const CAUGHT: [(Check, u8); 43] = [
     (Check::WindowRights, 2),
     (Check::WindowsApart, 2),
     (Check::HuCsrInGuest, 3),
+    (Check::HuCsrInU, 3),
     (Check::HugatpReadOnly, 3),
     (Check::HuieBits, 3),
     (Check::HuipBits, 3),
     (Check::HuvipBits, 3),
     (Check::KernelCsrInHu, 3),
+    (Check::PostInterrupt, 3),
     (Check::PostKnown, 3),
     (Check::VcpuidKnown, 3),
+    (Check::VtimectlIrq, 3),
     (Check::AccessFlagged, 4),
     (Check::EntryMasks, 4),
     (Check::EntrySetsTa, 4),
@@ -132,11 +136,18 @@ const CAUGHT: [(Check, u8); 43] = [
     (Check::FaultToKernel, 6),
     (Check::HedelegBits, 6),
     (Check::HuMasked, 6),
+    (Check::HufenceInGuest, 6),
+    (Check::HufenceOutsideHu, 6),
+    (Check::HuretInGuest, 6),
     (Check::HuretOutsideHu, 6),
     (Check::InterruptNeedsHu, 6),
     (Check::KernelFirst, 6),
     (Check::KernelsOwn, 6),
     (Check::SedelegBits, 6),
+    (Check::SidelegBits, 6),
+    (Check::TimerNeedsStce, 6),
+    (Check::VipiNeedsVie, 6),
+    (Check::VitrWriteOnly, 6),
     (Check::WindowToKernel, 6),
 ];
 

@@ -138,8 +138,10 @@ fn rises(found: &mut Findings, step: &Step<'_>, taken: Option<Taken>) {
     }
 }
 
-/// I2: what was not in reach.
+/// I2: what was not in reach, and that the guest is translated at all.
 fn confined(found: &mut Findings, step: &Step<'_>) {
+    let root = step.after.get(Csr::HUGATP);
+    found.unless(matches!(root >> 60, 8..=10), 2, || format!("hugatp is {root:#x}"));
     if let Some(touched) = step.bus.outside() {
         let mode = step.before.mode;
         found.add(2, || format!("{mode} at {:#x}: {touched:x?} is not in reach", step.before.pc));
@@ -281,6 +283,10 @@ fn delivered(found: &mut Findings, step: &Step<'_>, taken: Option<Taken>) {
                 expected.insn, before.mode, expected.due
             )
         });
+    }
+    for csr in [Csr::SEDELEG, Csr::SIDELEG] {
+        let more = before.get(csr) & !oracle::delegable(csr);
+        found.unless(more == 0, 6, || format!("{csr} has {more:#x}, too"));
     }
     let Some(taken) = taken else { return };
     let cause = taken.trap.cause;

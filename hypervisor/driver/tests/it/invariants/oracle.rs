@@ -32,7 +32,7 @@ pub(crate) fn who_takes(cause: u64, before: &State) -> Mode {
         [Csr::MEDELEG, Csr::HEDELEG, Csr::SEDELEG]
     };
     let [medeleg, hedeleg, sedeleg] = csrs.map(|csr| bit(before.get(csr), code));
-    let sedeleg = sedeleg && may_be_hus(cause);
+    let sedeleg = sedeleg && bit(delegable(csrs[2]), code);
     // 2.
     if !medeleg {
         return Mode::M;
@@ -53,8 +53,8 @@ pub(crate) fn who_takes(cause: u64, before: &State) -> Mode {
 }
 
 /// "Delegation": what HS may pass on.
-fn may_be_hus(cause: u64) -> bool {
-    matches!(cause, 1..=7 | 10 | 20..=23) || [0, 4, 8].contains(&(cause ^ INTERRUPT))
+pub(crate) fn delegable(csr: Csr) -> u64 {
+    if csr == Csr::SIDELEG { 1 | 1 << 4 | 1 << 8 } else { 0xfe | 1 << 10 | 0xf << 20 }
 }
 
 /// "Interrupts": those of the first class that has one that is pending and enabled; zero if the
@@ -63,7 +63,8 @@ pub(crate) fn interrupts(before: &State) -> u64 {
     let pending = before.get(Csr::MIP) & before.get(Csr::MIE);
     let mideleg = before.get(Csr::MIDELEG);
     let virt = before.virt();
-    let to_hu = if before.delegated() { before.get(Csr::SIDELEG) & 0x111 } else { 0 };
+    let to_hu =
+        if before.delegated() { before.get(Csr::SIDELEG) & delegable(Csr::SIDELEG) } else { 0 };
     let to_vs = before.get(Csr::HIDELEG);
     let level = before.mode.level();
     let m = level < 3 || bit(before.get(Csr::MSTATUS), 3);

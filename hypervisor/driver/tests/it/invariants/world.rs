@@ -155,6 +155,9 @@ impl World {
                     seat.set(bus, csr, u64::MAX);
                 }
             }
+            // There is no such mode: nothing changes.
+            let root = seat.get(Csr::HUGATP);
+            seat.set(bus, Csr::HUGATP, root | 7 << 60);
             let (from, to) = (place.read_only(), place.read_only() + (READ_ONLY_PAGES << 12));
             seat.set(bus, Csr(Csr::PMPADDR0.0 + 4), from >> 2);
             seat.set(bus, Csr(Csr::PMPADDR0.0 + 5), to >> 2);
