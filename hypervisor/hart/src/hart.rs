@@ -183,9 +183,12 @@ impl Hart {
         hart
     }
 
-    /// Back to the state after reset; the step counter and what is watched stay.
+    /// Back to the state after reset; the step counter and what is watched stay. What derives from
+    /// the step counter and can be read by a guest begins at zero again.
     pub fn reset(&mut self) {
-        let fresh = Self::new(self.id, self.isa);
+        let mut fresh = Self::new(self.id, self.isa);
+        fresh.csr.mcycle = self.steps.wrapping_neg();
+        fresh.csr.minstret = self.steps.wrapping_neg();
         *self = Self {
             steps: self.steps,
             clock: self.clock,
