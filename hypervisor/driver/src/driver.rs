@@ -308,6 +308,16 @@ impl Driver {
         None
     }
 
+    /// Stops what still runs of VMs that were killed by somebody who only looked.
+    pub(crate) fn halt_killed(&mut self) {
+        for slot in 0..self.vms.len() {
+            let killed = self.vm(slot).is_some_and(|vm| vm.killed.get().is_some());
+            if killed && on(Check::KilledStays) {
+                self.halt(slot);
+            }
+        }
+    }
+
     /// Stops all vCPUs of a VM.
     pub(crate) fn halt(&mut self, slot: usize) {
         let Some(vm) = self.vms.get(slot).and_then(Option::as_ref) else { return };

@@ -308,6 +308,7 @@ impl Dv for Hu {
         if let Some(hart) = self.stopped_at.take().and_then(|(vcpu, _)| self.hart_of(vcpu)) {
             self.driver.machine.hart_mut(hart).0.pass_once();
         }
+        self.driver.halt_killed();
         loop {
             let Some(vm) = self.driver.vm_mut(self.slot) else { return Woken::Killed };
             if vm.killed.get().is_some() {
@@ -448,7 +449,7 @@ impl Dv for Hu {
         if granted && self.driver.machine.read(hpa, buf).is_ok() {
             return Ok(());
         }
-        // The vCPUs stop at the next wait, which sees this.
+        // The vCPUs stop at the next wait of any VM plane.
         if let Some(vm) = self.vm() {
             vm.kill(|| outside(hpa, buf.len()));
         }
