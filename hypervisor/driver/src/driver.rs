@@ -48,6 +48,8 @@ pub(crate) struct Vm {
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) windows: Vec<Window>,
     pub(crate) max_steps: u64,
+    /// Bytes that it may still grow by.
+    spare: u64,
     /// vCPUs whose traps came while another VM's VM plane waited, first come first; each at most
     /// once, since it does not run any more.
     pub(crate) trapped: Vec<usize>,
@@ -157,6 +159,7 @@ impl Driver {
             vcpus: harts.iter().map(|hart| self.vcpu(*hart)).collect(),
             windows,
             max_steps: request.max_steps,
+            spare: request.spare,
             trapped: Vec::with_capacity(harts.len()),
             killed: OnceLock::new(),
             started: false,
@@ -198,8 +201,8 @@ impl Driver {
         }
     }
 
-    /// Another window for a VM: an emergency. `None` if there is no memory, or no room for the
-    /// window in `pmpcfg`.
+    /// Another window for a VM: an emergency. `None` if there is no memory, if the VM did not
+    /// announce that it might need so much, or if there is no room for the window in `pmpcfg`.
     pub(crate) fn grow(&mut self, slot: usize, bytes: u64) -> Option<Window> {
         let vm = self.vms.get_mut(slot)?.as_mut()?;
         vm.calls += u64::from(vm.started);
@@ -207,7 +210,11 @@ impl Driver {
             return None;
         }
         let size = align_up(bytes.max(1), PAGE)?;
+        if size > vm.spare && on(Check::SpareOnly) {
+            return None;
+        }
         let window = Window { hpa: self.frames.take(size, PAGE)?, size };
+        vm.spare = vm.spare.saturating_sub(size);
         vm.windows.push(window);
         for vcpu in &vm.vcpus {
             let (hart, platform) = self.machine.hart_mut(vcpu.hart);
@@ -343,6 +350,7 @@ impl Driver {
                 feed(window.size);
             }
             vm.trapped.iter().for_each(|vcpu| feed(*vcpu as u64));
+            feed(vm.spare);
             feed(u64::from(vm.killed.get().is_some()));
             feed(u64::from(vm.started));
             feed(vm.calls);

@@ -257,8 +257,11 @@ impl Dv for Hu {
         self.driver.machine.set_alarm(at_ns);
     }
 
+    /// The clock is everybody's: it jumps only while nobody can run, to the next timer at most.
     fn advance(&mut self, to_ns: u64) {
-        self.driver.machine.advance(to_ns);
+        let machine = &mut self.driver.machine;
+        let until = if on(Check::TimeOfAll) { machine.idle_until_ns() } else { Some(to_ns) };
+        machine.advance(until.map_or(0, |until| until.min(to_ns)));
     }
 
     /// With `hustatus.SPV` clear the thread goes on in HU: the VM plane has the vCPU still.

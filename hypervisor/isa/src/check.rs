@@ -37,7 +37,7 @@ checks! {
         4 KernelCsrInHu "in HU, `sedeleg`, `sideleg` and `h_vmid` are illegal instructions";
         5 HugatpReadOnly "in HU, a write of `hugatp` is an illegal instruction";
         6 VitrWriteOnly "a read of `hu_vitr` is an illegal instruction";
-        7 TimerNeedsStce "in HU, `huvstimecmp` is illegal while STCE of menvcfg or henvcfg is 0";
+        7 TimerNeedsStce "in HU, `huvstimecmp` is illegal without STCE of menvcfg and henvcfg";
         8 SedelegBits "`sedeleg` holds no bit but those of the table";
         9 SidelegBits "`sideleg` holds no bit but those of the table";
         10 HedelegBits "`hedeleg` holds no guest-page fault, virtual instruction or call from VS";
@@ -107,12 +107,14 @@ checks! {
         64 OwnVcpuid "a hart runs the vCPU that the driver put there";
         65 ReadInWindow "the VM plane reads no memory but its windows";
         66 WriteInWindow "the VM plane and its devices write no memory but their windows";
+        67 SpareOnly "a virtual machine grows by no more memory than it announced";
+        68 TimeOfAll "the clock jumps only while nobody can run, and to the next timer at most";
     }
     "Driver: its end" {
-        67 KilledStays "a virtual machine that was stopped does not run again";
-        68 EndStops "the harts of a virtual machine that is taken away stop";
-        69 EndForgets "what was posted to it is dropped, and its ids are nobody's";
-        70 EndResets "its harts are as after a reset: no register, window or translation is left";
-        71 EndScrubs "its memory is zero before anybody gets it";
+        69 KilledStays "a virtual machine that was stopped does not run again";
+        70 EndStops "the harts of a virtual machine that is taken away stop";
+        71 EndForgets "what was posted to it is dropped, and its ids are nobody's";
+        72 EndResets "its harts are reset: no register, counter, window or translation is left";
+        73 EndScrubs "its memory is zero before anybody gets it";
     }
 }

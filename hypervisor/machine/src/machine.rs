@@ -278,6 +278,14 @@ impl Machine {
         self.now_ns = self.now_ns.max(to_ns);
     }
 
+    /// The guest time in ns up to which nobody can run, `u64::MAX` if that is for ever; `None` if
+    /// somebody can run now.
+    pub fn idle_until_ns(&mut self) -> Option<u64> {
+        self.deliver_posts();
+        let runs = (0..self.harts.len()).any(|hart| self.can_run(hart));
+        (!runs).then(|| self.deadline_ns().unwrap_or(u64::MAX))
+    }
+
     /// Runs until something is wanted of the caller, at most until [`Machine::steps`] reaches
     /// `step_limit`. A run in two halves is the same as a run in one.
     pub fn run(&mut self, step_limit: u64) -> Ran {
