@@ -16,6 +16,8 @@ pub(crate) const GUEST_RAM: u64 = 2 << 20;
 pub(crate) const POOL: u64 = 64 << 10;
 /// V, R, W, X, U, A, D.
 pub(crate) const LEAF: u64 = 0xdf;
+/// Slices that a test waits for something to happen.
+const SLICES_MAX: u32 = 10_000;
 /// Offset in the pool of the table with the guest's leaves.
 pub(crate) const LEAVES: u64 = 0x5000;
 
@@ -90,14 +92,16 @@ pub(crate) fn running(insns: &[Insn]) -> Hu {
     hu
 }
 
-/// Waits until something else than a slice happens.
+/// Waits until something else than a slice happens, but not for ever.
+#[track_caller]
 pub(crate) fn wait(hu: &mut Hu) -> Woken {
-    loop {
+    for _ in 0..SLICES_MAX {
         let woken = hu.wait();
         if woken != Woken::Slice {
             return woken;
         }
     }
+    panic!("nothing comes of it");
 }
 
 /// Waits for a trap of this vCPU and gives `ucause`.

@@ -1,6 +1,8 @@
 //! Tests of the driver from outside: small guests, and VM planes that are not kind.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod exits;
 #[cfg(test)]
 mod guest;
@@ -8,6 +10,8 @@ mod guest;
 mod hostile;
 #[cfg(test)]
 mod invariants;
+#[cfg(test)]
+mod mutation;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

@@ -1,0 +1,107 @@
+//! The page of the book on attacks, and whether the list of them is whole.
+
+use std::fmt::Write;
+use std::fs;
+
+use super::{ATTACKS, GOALS};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/attacks.md");
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/attacks");
+
+/// How a word of a test's name is written in a sentence.
+const WORDS: [(&str, &str); 14] = [
+    ("vm", "VM"),
+    ("vms", "VMs"),
+    ("hu", "HU"),
+    ("hus", "HU's"),
+    ("u", "U"),
+    ("vs", "VS"),
+    ("vu", "VU"),
+    ("dv", "DV"),
+    ("csr", "CSR"),
+    ("vcpu", "vCPU"),
+    ("spvp", "SPVP"),
+    ("neighbours", "neighbour's"),
+    ("kernels", "kernel's"),
+    ("hosts", "host's"),
+];
+
+/// `memory::a_leaf_…` as a sentence.
+fn sentence(name: &str) -> String {
+    let words = name.rsplit("::").next().unwrap_or(name).split('_').map(|word| {
+        let known = WORDS.iter().find(|(plain, _)| *plain == word);
+        known.map_or(word, |(_, written)| written)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn attacks() -> String {
+    let mut text = String::from("| attack | held by | test |\n|---|---|---|\n");
+    for attack in ATTACKS {
+        let numbers = attack.held_by.iter().map(|check| check.number().to_string());
+        let numbers = numbers.collect::<Vec<_>>().join(", ");
+        let words = sentence(attack.name);
+        writeln!(text, "| {words} | {numbers} | `attacks::{}` |", attack.name).unwrap();
+    }
+    text
+}
+
+fn goals() -> String {
+    let mut text = String::from("| the attacker wants to | tests |\n|---|---|\n");
+    for (goal, names) in GOALS {
+        let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join("<br>");
+        writeln!(text, "| {goal} | {names} |").unwrap();
+    }
+    text
+}
+
+/// The page with what stands between `<!-- table: NAME -->` and `<!-- end -->` written anew.
+fn with_tables(page: &str) -> String {
+    let mut text = String::new();
+    let mut inside = false;
+    for line in page.lines() {
+        inside &= line != "<!-- end -->";
+        if !inside {
+            text.push_str(line);
+            text.push('\n');
+        }
+        let table = match line {
+            "<!-- table: attacks -->" => attacks(),
+            "<!-- table: goals -->" => goals(),
+            _ => continue,
+        };
+        inside = true;
+        text.push_str(&format!("\n{table}\n"));
+    }
+    text
+}
+
+#[test]
+fn the_page_shows_the_attacks() {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let fresh = with_tables(&page);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(PAGE, &fresh).unwrap();
+    } else {
+        assert!(page == fresh, "docs/src/attacks.md is stale: UPDATE=1 cargo test -p driver");
+    }
+}
+
+#[test]
+fn each_test_that_attacks_is_in_the_list() {
+    let mut names: Vec<String> = Vec::new();
+    for file in fs::read_dir(SOURCES).unwrap() {
+        let path = file.unwrap().path();
+        let module = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let source = fs::read_to_string(&path).unwrap();
+        let after = source.split("#[test]\npub(super) fn ").skip(1);
+        names.extend(after.map(|rest| format!("{module}::{}", rest.split('(').next().unwrap())));
+    }
+    let mut listed: Vec<String> = ATTACKS.iter().map(|attack| attack.name.to_owned()).collect();
+    names.sort();
+    listed.sort();
+    assert_eq!(names, listed);
+    for name in GOALS.iter().flat_map(|(_, names)| *names) {
+        assert!(listed.iter().any(|listed| listed == name), "there is no attack {name}");
+    }
+}
