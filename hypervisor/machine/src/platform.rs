@@ -187,8 +187,14 @@ impl Bus for Platform {
         self.memory.changes(from)
     }
 
+    /// One post is kept for each interrupt of a vCPU, the last: who posts for a whole turn fills
+    /// no memory.
     fn post(&mut self, post: Post) {
-        self.posts.push(post);
+        let target = |post: &Post| (post.vmid, post.vcpu, post.interrupt);
+        match self.posts.iter_mut().find(|known| target(known) == target(&post)) {
+            Some(known) => known.level = post.level,
+            None => self.posts.push(post),
+        }
     }
 
     fn owns_vcpu(&self, vmid: u16, vcpu: u16) -> bool {
