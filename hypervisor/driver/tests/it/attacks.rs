@@ -72,6 +72,7 @@ attacks! {
         the_vm_plane_is_no_deputy_of_the_guests_user [AccessPrivilege];
         the_vm_plane_does_not_act_for_a_vcpu_that_is_in_its_guest [HuNotInGuest];
         hu_executes_no_instruction_of_the_kernel [];
+        no_instruction_reaches_the_kernel_from_u_hu_vs_or_vu [HuretNeverRises];
     }
     traps {
         a_dv_fault_goes_to_the_kernel_whatever_is_delegated [FaultToKernel PostKnown VcpuidKnown];
@@ -95,6 +96,7 @@ attacks! {
         a_storm_of_posts_reaches_only_the_vm_that_posts [];
         a_post_of_an_interrupt_of_the_kernel_is_a_dv_fault [PostInterrupt];
         a_guest_posts_nothing_but_its_software_interrupt [];
+        a_guest_that_posts_without_end_fills_no_memory [];
         a_vm_plane_that_names_an_absent_vcpu_is_stopped [VcpuOfVm];
     }
     memory {
@@ -153,6 +155,7 @@ attacks! {
         a_new_vm_does_not_read_how_long_its_hart_has_worked [];
         a_vm_that_ends_takes_no_hart_or_memory_with_it [];
         the_driver_is_not_called_by_a_guest_or_a_stopped_vm_plane [];
+        a_storm_of_timers_does_not_starve_a_neighbour [];
     }
 }
 
@@ -196,6 +199,7 @@ pub(crate) const GOALS: &[(&str, &[&str])] = &[
         &["csrs::a_thread_that_is_not_hu_reaches_no_csr_of_hu",
         "csrs::a_guest_reaches_no_csr_of_its_vm_plane",
         "csrs::no_csr_number_reaches_the_kernel_from_u_hu_vs_or_vu",
+        "instructions::no_instruction_reaches_the_kernel_from_u_hu_vs_or_vu",
         "instructions::a_thread_that_is_not_hu_does_not_access_guest_memory",
         "instructions::a_guest_does_not_access_its_memory_as_its_vm_plane",
         "instructions::nobody_but_hu_fences_as_hu",

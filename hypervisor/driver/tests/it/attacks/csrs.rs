@@ -315,7 +315,7 @@ fn is_open(mode: Mode, csr: Csr, write: bool) -> bool {
 }
 
 /// The CSRs of firmware and kernel, without what a trap or the guest leaves in them.
-fn kernels(scene: &Scene) -> Vec<(Csr, u64)> {
+pub(super) fn kernels(scene: &Scene) -> Vec<(Csr, u64)> {
     let trap = [Csr::SEPC, Csr::SCAUSE, Csr::STVAL, Csr::HTVAL, Csr::HTINST];
     let shared = [Csr::SCOUNTEREN, Csr::SENVCFG, Csr::TIME, Csr::MCYCLE, Csr::MINSTRET];
     let rows = isa::csr::CSRS.iter().filter(|row| match row.group {

@@ -4,6 +4,7 @@ use dv::{Denied, Dv, Woken};
 use isa::fields::{HSTATUS, HUSTATUS, SSTATUS};
 use isa::{Csr, Exception, Format, Insn, Mode, Op};
 
+use super::csrs::kernels;
 use super::scene::*;
 use crate::guest::*;
 
@@ -198,6 +199,49 @@ pub(super) fn hu_executes_no_instruction_of_the_kernel() {
     scene.open_to_host();
     for insn in [wfi(), Insn::new(Op::Sret), Insn::new(Op::Mret), Insn::new(Op::HfenceGvma)] {
         assert_eq!(scene.run(Mode::Hu, &[insn]), Some((Mode::Hs, ILLEGAL)), "{insn:?}");
+    }
+    scene.unharmed();
+}
+
+/// Bits without an end, the same in every run.
+fn bits() -> impl Iterator<Item = u64> {
+    let next = |state: &u64| Some(state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405));
+    std::iter::successors(Some(SECRET), next).map(|state| state >> 32)
+}
+
+#[test]
+pub(super) fn no_instruction_reaches_the_kernel_from_u_hu_vs_or_vu() {
+    let mut scene = Scene::new();
+    scene.open_code_to_host();
+    let before = kernels(&scene);
+    let index = scene.hart();
+    let fresh = scene.driver().machine().harts()[index].clone();
+    let mut bits = bits();
+    let mut any = || bits.next().unwrap_or(0);
+    for row in &isa::ROWS {
+        for (mode, spvs) in [Mode::U, Mode::Hu, Mode::Vs, Mode::Vu].repeat(4).into_iter().zip(0..) {
+            *scene.machine().hart_mut(index).0 = fresh.clone();
+            // A wait of the guest is a trap, and huret leads to where it can.
+            let status = HUSTATUS::VTW.mask() | (spvs >> 2) << HUSTATUS::SPV.lsb;
+            scene.kernel_sets(Csr::HUSTATUS, status);
+            for reg in 1..32 {
+                // The attacker's memory in its guest, the host's in others.
+                scene.set_x(0, reg, GPA + (any() & 0xffff));
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "32 bits of many")]
+            let word = row.value | any() as u32 & !row.mask;
+            let trap = scene.run_words(mode, &[word]);
+            let what = format!("{} ({word:#010x}) in {mode}: {trap:?}", row.mnemonic);
+            let now = scene.mode();
+            let allowed = match (trap, mode) {
+                (Some((to, _)), _) => to != Mode::M,
+                (None, Mode::U | Mode::Vu) => now == mode,
+                (None, Mode::Vs) => now.is_virtual(),
+                (None, _) => now == Mode::Hu || now.is_virtual(),
+            };
+            assert!(allowed, "{what}, now in {now}");
+            assert!(kernels(&scene) == before, "{what}");
+        }
     }
     scene.unharmed();
 }

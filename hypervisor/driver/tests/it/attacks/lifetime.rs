@@ -3,6 +3,7 @@
 use driver::Driver;
 use dv::{Denied, Dv, Virq, Window, Woken};
 use hart::{Bus, Hart};
+use isa::fields::HUSTATUS;
 use isa::{Csr, Extensions, Mode};
 use machine::HartState;
 
@@ -311,5 +312,35 @@ pub(super) fn the_driver_is_not_called_by_a_guest_or_a_stopped_vm_plane() {
         run_to(&mut scene, 500);
         assert_eq!(scene.driver_calls(), 0);
         scene.unharmed()
+    });
+}
+
+#[test]
+pub(super) fn a_storm_of_timers_does_not_starve_a_neighbour() {
+    twice(|| {
+        let mut scene = Scene::new();
+        let code = [
+            addi(A0, 0, 0x20),
+            csrw(Csr::SIE, A0),
+            csrr(A0, Csr::TIME),
+            csrw(Csr::STIMECMP, A0),
+            wfi(),
+            addi(A0, A0, 1),
+            i(isa::Op::Jal, 0, 0, -12),
+        ];
+        program(&mut scene, 0, &code);
+        scene.set_max_steps(u64::MAX);
+        for vcpu in [0, 1] {
+            enter(&mut scene, vcpu, 0);
+            scene.stop(vcpu);
+            let status = HUSTATUS::SPV.mask() | HUSTATUS::SPVP.mask();
+            scene.set_csr(vcpu, Csr::HUSTATUS, status).unwrap();
+            scene.huret(vcpu).unwrap();
+            scene.unpark(vcpu);
+        }
+        let hu = scene.unharmed();
+        let (now, theirs) = (hu.driver().machine().steps(), hu.steps());
+        assert!(theirs * 4 > now, "{theirs} of {now} steps");
+        hu
     });
 }

@@ -2,7 +2,7 @@
 
 use dv::{Denied, Dv, Virq, Woken};
 use isa::fields::{HU_VITR, HUSTATUS};
-use isa::{Csr, Mode};
+use isa::{Csr, Mode, Op};
 
 use super::scene::*;
 use crate::guest::*;
@@ -75,7 +75,7 @@ pub(super) fn a_guest_that_posts_to_a_vcpu_of_a_neighbour_stops_its_vm() {
 #[test]
 pub(super) fn a_storm_of_posts_reaches_only_the_vm_that_posts() {
     twice(|| {
-        let code = [addi(A0, 0, 3), csrw(Csr::VIPI0, A0), i(isa::Op::Jal, 0, 0, -4)];
+        let code = [addi(A0, 0, 3), csrw(Csr::VIPI0, A0), i(Op::Jal, 0, 0, -4)];
         let mut scene = Scene::running(&code);
         let before = pending_there(&scene);
         for _ in 0..20 {
@@ -148,4 +148,24 @@ pub(super) fn a_vm_plane_that_names_an_absent_vcpu_is_stopped() {
         scene.stop(vcpu);
         scene.unharmed();
     }
+}
+
+#[test]
+pub(super) fn a_guest_that_posts_without_end_fills_no_memory() {
+    twice(|| {
+        let code = [addi(A0, 0, 3), csrw(Csr::VIPI0, A0), i(Op::Jal, 0, 0, -4)];
+        let mut scene = Scene::running(&code);
+        let mut fed = Vec::new();
+        // All in one turn, in which nothing is delivered.
+        for steps in [2, 20, 290] {
+            scene.set_max_steps(steps);
+            assert_eq!(wait(&mut scene), Woken::StepLimit);
+            assert_eq!(scene.driver().machine().turn(), Some(3));
+            let mut n = 0;
+            scene.driver().digest(&mut |bytes| n += bytes.len());
+            fed.push(n);
+        }
+        assert_eq!(fed, [fed[0]; 3], "the state grows with each post");
+        scene.unharmed()
+    });
 }

@@ -202,14 +202,28 @@ impl Scene {
         self.kernel_changes(Csr(Csr::PMPCFG0.0 + 2), |cfg| cfg | 0x1f << 56);
     }
 
+    /// Lets the host's programs read and execute a page of code, and reach nothing else.
+    pub(crate) fn open_code_to_host(&mut self) {
+        self.kernel_sets(Csr(Csr::PMPADDR0.0 + 15), HOST_CODE >> 2 | 0x1ff);
+        self.kernel_changes(Csr(Csr::PMPCFG0.0 + 2), |cfg| cfg | 0x1d << 56);
+    }
+
     /// Executes code on that hart in a mode, each instruction once, up to the first trap: by which
     /// mode it is taken, and why.
     pub(crate) fn run(&mut self, mode: Mode, code: &[Insn]) -> Option<(Mode, Cause)> {
+        let words: Vec<u32> = code.iter().map(isa::encode).collect();
+        self.run_words(mode, &words)
+    }
+
+    /// The same with what need not be instructions.
+    pub(crate) fn run_words(&mut self, mode: Mode, code: &[u32]) -> Option<(Mode, Cause)> {
+        let bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
         let at = if mode.is_virtual() {
-            program(self, CODE, code);
+            let hpa = self.windows()[0].hpa + CODE;
+            self.write(hpa, &bytes).unwrap();
             GPA + CODE
         } else {
-            plant(self, HOST_CODE, &assemble(code));
+            plant(self, HOST_CODE, &bytes);
             HOST_CODE
         };
         self.run_at(mode, at, code.len() as u64)
@@ -303,7 +317,8 @@ fn up_to_a_trap(
                 return Some((taken.to, taken.trap.cause));
             }
             Ran::StepLimit | Ran::SliceEnd => {}
-            ran @ (Ran::Woken { .. } | Ran::Idle(_) | Ran::Alarm) => panic!("{ran:?}"),
+            Ran::Idle(_) => return None,
+            ran @ (Ran::Woken { .. } | Ran::Alarm) => panic!("{ran:?}"),
         }
     }
     None
