@@ -77,8 +77,8 @@ causes! {
         LoadGuestPageFault      21 "load-gpage"       "load guest-page fault";
         VirtualInstruction      22 "virtual-insn"     "virtual instruction";
         StoreGuestPageFault     23 "store-gpage"      "store/AMO guest-page fault";
-        /// DV-ext: a vCPU id that does not exist or belongs to another VM, an interrupt that may
-        /// not be posted, or a revoked grant. Always taken to HS.
+        /// DV-ext: a vCPU id that does not exist or belongs to another VM, or an interrupt that
+        /// may not be posted. Always taken to HS.
         DvFault                 24 "dv-fault"         "DV fault";
     }
 }
