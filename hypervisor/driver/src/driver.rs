@@ -50,6 +50,8 @@ pub(crate) struct Vm {
     pub(crate) max_steps: u64,
     /// Bytes that it may still grow by.
     spare: u64,
+    /// The machine has one alarm: that of the VM whose VM plane waits.
+    pub(crate) alarm_ns: Option<u64>,
     /// vCPUs whose traps came while another VM's VM plane waited, first come first; each at most
     /// once, since it does not run any more.
     pub(crate) trapped: Vec<usize>,
@@ -160,6 +162,7 @@ impl Driver {
             windows,
             max_steps: request.max_steps,
             spare: request.spare,
+            alarm_ns: None,
             trapped: Vec::with_capacity(harts.len()),
             killed: OnceLock::new(),
             started: false,
@@ -351,6 +354,7 @@ impl Driver {
             }
             vm.trapped.iter().for_each(|vcpu| feed(*vcpu as u64));
             feed(vm.spare);
+            feed(vm.alarm_ns.unwrap_or(u64::MAX));
             feed(u64::from(vm.killed.get().is_some()));
             feed(u64::from(vm.started));
             feed(vm.calls);

@@ -220,7 +220,10 @@ impl Hu {
             }
             Ran::SliceEnd => Some(Woken::Slice),
             Ran::Idle(until) => Some(Woken::Idle(until)),
-            Ran::Alarm => Some(Woken::Alarm),
+            Ran::Alarm => {
+                self.driver.vm_mut(self.slot)?.alarm_ns = None;
+                Some(Woken::Alarm)
+            }
             // Looked at again: the steps may have been another VM's.
             Ran::StepLimit => None,
         }
@@ -254,7 +257,9 @@ impl Dv for Hu {
     }
 
     fn set_alarm(&mut self, at_ns: Option<u64>) {
-        self.driver.machine.set_alarm(at_ns);
+        if let Some(vm) = self.driver.vm_mut(self.slot) {
+            vm.alarm_ns = at_ns;
+        }
     }
 
     /// The clock is everybody's: it jumps only while nobody can run, to the next timer at most.
@@ -312,6 +317,8 @@ impl Dv for Hu {
             self.driver.machine.hart_mut(hart).0.pass_once();
         }
         self.driver.halt_killed();
+        let alarm_ns = self.vm().and_then(|vm| vm.alarm_ns);
+        self.driver.machine.set_alarm(alarm_ns);
         loop {
             let Some(vm) = self.driver.vm_mut(self.slot) else { return Woken::Killed };
             if vm.killed.get().is_some() {
