@@ -1,7 +1,7 @@
 //! Attacks on the driver: what a VM asks for.
 
 use driver::{CreateError, VmRequest};
-use dv::{Denied, Dv, Window};
+use dv::{Denied, Dv, Window, Woken};
 use isa::{Csr, Exception, Interrupt, Op};
 
 use super::scene::*;
@@ -159,6 +159,26 @@ pub(super) fn a_vm_plane_does_not_move_the_clock_of_those_who_run() {
         let (hart, platform) = machine.hart_mut(0);
         hart.set_csr(platform, Csr::VTIMECTL, 4 << 1);
         machine.start(0);
+        scene.unharmed()
+    });
+}
+
+#[test]
+pub(super) fn a_vm_plane_does_not_take_the_alarm_of_a_neighbour() {
+    twice(|| {
+        let mut scene = Scene::running(&[forever()]);
+        scene.as_neighbour(|hu| hu.set_alarm(Some(700)));
+        for at in [Some(0), Some(400), None, Some(u64::MAX)] {
+            scene.set_alarm(at);
+        }
+        // Neither does the neighbour hear the attacker's, nor does its own get lost.
+        scene.set_alarm(Some(100));
+        scene.as_neighbour(|hu| {
+            assert_eq!(wait(hu), Woken::Alarm);
+            assert_eq!(hu.now_ns(), 700);
+        });
+        assert_eq!(wait(&mut scene), Woken::Alarm);
+        assert_eq!(scene.now_ns(), 700);
         scene.unharmed()
     });
 }

@@ -262,6 +262,14 @@ impl Scene {
         self.driver().machine().harts()[self.hart()].mode()
     }
 
+    /// The neighbour's VM plane does something.
+    pub(crate) fn as_neighbour(&mut self, f: impl FnOnce(&mut Hu)) {
+        let Some(neighbour) = self.neighbour.take() else { return };
+        let attacker = self.hu.switch(neighbour);
+        f(&mut self.hu);
+        self.neighbour = Some(self.hu.switch(attacker));
+    }
+
     /// What the attacker has no right to is as it was.
     #[track_caller]
     pub(crate) fn nothing_changed(&self) {
