@@ -26,11 +26,11 @@ pub(crate) const VCPUS_MAX: usize = 256;
 pub struct Config {
     /// Extensions of the harts; DV-ext has to be among them.
     pub isa: Extensions,
-    /// Harts; each vCPU takes one.
+    /// Harts; each vCPU takes one, which VMs may share.
     pub n_harts: usize,
     /// Bytes of RAM, for the host and all windows.
     pub ram_size: u64,
-    /// Steps of a turn.
+    /// Steps of a turn, for VMs with harts of their own.
     pub quantum: u64,
     /// Decoded blocks that are kept; no guest can see it.
     pub n_blocks: usize,
@@ -90,11 +90,27 @@ impl Gstage {
     }
 }
 
+/// Whose the harts of a VM are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Harts {
+    /// Its own: each vCPU has one to itself, and nothing of it is ever switched.
+    #[default]
+    Own,
+    /// Those of all VMs that ask for this: they take turns, each with all of its vCPUs, under a
+    /// [`Scheduler`](crate::Scheduler).
+    Shared {
+        /// Steps of a vCPU's turn, while its VM has the harts.
+        quantum: u64,
+    },
+}
+
 /// What a VM plane asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct VmRequest {
     /// vCPUs; their ids are `0..vcpus`.
     pub vcpus: usize,
+    /// Whose the harts are.
+    pub harts: Harts,
     /// Bytes of the first window, the guest's RAM: readable, writable, executable.
     pub guest_ram: u64,
     /// Bytes of the second window, the G-stage's tables: readable and writable for page walks.
@@ -130,6 +146,7 @@ impl VmRequest {
         let tables = align_up(guest_ram / 256, PAGE).unwrap_or(0);
         Self {
             vcpus: 1,
+            harts: Harts::Own,
             guest_ram,
             pool: tables.saturating_add(16 * ROOT_SIZE),
             spare: 4 << 20,

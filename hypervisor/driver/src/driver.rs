@@ -6,20 +6,29 @@ use dv::Window;
 use hart::checks::on;
 use hart::{Report, Taken, Writer};
 use isa::fields::VMID_BITS;
-use isa::{Check, Mode};
-use machine::{HartState, Machine};
+use isa::{Check, Csr, Mode};
+use machine::{Context, HartState, Machine};
 
 use crate::config::{
-    Config, CreateError, HOST_SIZE, PAGE, RAM_BASE, RAM_MAX, VmRequest, alignment,
+    Config, CreateError, HOST_SIZE, Harts, PAGE, RAM_BASE, RAM_MAX, VmRequest, alignment,
 };
 use crate::frames::{Frames, align_up};
 use crate::hs::{self, Setup, WINDOWS_MAX};
+use crate::switch::{self, SWITCHED, Saved};
+
+/// The id of the VM in a place of the table; the table has no more places than there are ids.
+fn vmid_of(slot: usize) -> u16 {
+    u16::try_from(slot + 1).unwrap_or(VmId::NOBODY.0)
+}
 
 /// The right to one VM. There is one of each: it cannot be copied, and destroying the VM takes it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct VmId(u16);
 
 impl VmId {
+    /// No VM has it.
+    pub(crate) const NOBODY: Self = Self(u16::MAX);
+
     /// The number that tags the VM's translations and posts, as in `h_vmid`.
     #[must_use]
     pub fn vmid(&self) -> u16 {
@@ -32,11 +41,11 @@ impl VmId {
     }
 }
 
-/// A vCPU and the hart that it has to itself.
+/// A vCPU and its hart.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vcpu {
     pub(crate) hart: usize,
-    /// Steps of the hart before.
+    /// Steps of the hart that were not this vCPU's; while it is off its hart, its own.
     pub(crate) steps_before: u64,
     /// While the hart is in HU, and so does not run: what the next `huret` makes of it.
     pub(crate) then: HartState,
@@ -52,6 +61,12 @@ pub(crate) struct Vm {
     spare: u64,
     /// The machine has one alarm: that of the VM whose VM plane waits.
     pub(crate) alarm_ns: Option<u64>,
+    /// The step at which its shift ends, if it takes turns.
+    pub(crate) shift_end: u64,
+    /// The step at which it stands still: whichever comes first.
+    pub(crate) limit: u64,
+    /// If its harts are not its own.
+    shared: Option<Box<Shared>>,
     /// vCPUs whose traps came while another VM's VM plane waited, first come first; each at most
     /// once, since it does not run any more.
     pub(crate) trapped: Vec<usize>,
@@ -61,6 +76,15 @@ pub(crate) struct Vm {
     pub(crate) started: bool,
     /// Driver calls since then.
     pub(crate) calls: u64,
+}
+
+/// What a VM with shared harts has besides.
+#[derive(Debug)]
+struct Shared {
+    /// While it has its harts: that of the VMs with harts of their own. Otherwise: its own.
+    context: Context,
+    /// Its vCPUs, while it does not have its harts.
+    saved: Vec<Saved>,
 }
 
 impl Vm {
@@ -81,6 +105,8 @@ pub struct Driver {
     pub(crate) vms: Vec<Option<Vm>>,
     /// For each hart the slot of its VM and the vCPU.
     owners: Vec<Option<(usize, usize)>>,
+    /// The slot of the VM that has the shared harts, and whose context is the machine's.
+    on: Option<usize>,
 }
 
 impl Driver {
@@ -110,9 +136,41 @@ impl Driver {
             frames: Frames::new(RAM_BASE + HOST_SIZE..RAM_BASE + size),
             vms: Vec::new(),
             owners: vec![None; config.n_harts],
+            on: None,
             config,
             machine,
         })
+    }
+
+    /// What stands in the place of a driver that somebody else has: a machine of one stopped hart,
+    /// and in slot 0 a VM without vCPUs and windows that may make no step.
+    pub(crate) fn absent() -> Self {
+        let defaults = machine::Config::new(machine::PAGE);
+        let mut machine = Machine::new(&machine::Config { n_blocks: 1, ..defaults });
+        machine.stop(0);
+        let config = Config {
+            isa: defaults.isa,
+            n_harts: 1,
+            ram_size: PAGE,
+            quantum: defaults.quantum,
+            n_blocks: 1,
+        };
+        let vm = Vm {
+            vcpus: Vec::new(),
+            windows: Vec::new(),
+            max_steps: 0,
+            shift_end: 0,
+            spare: 0,
+            alarm_ns: None,
+            limit: 0,
+            shared: None,
+            trapped: Vec::new(),
+            killed: OnceLock::new(),
+            started: false,
+            calls: 0,
+        };
+        let owners = vec![None];
+        Self { config, machine, frames: Frames::new(0..0), vms: vec![Some(vm)], owners, on: None }
     }
 
     /// The machine, for a debugger or a monitor.
@@ -126,10 +184,12 @@ impl Driver {
         &mut self.machine
     }
 
-    /// The hart of a vCPU.
+    /// The hart of a vCPU, if it is on one.
     #[must_use]
     pub fn hart_of(&self, vm: &VmId, vcpu: usize) -> Option<usize> {
-        Some(self.vm(vm.slot())?.vcpus.get(vcpu)?.hart)
+        let slot = vm.slot();
+        let vm = self.vm(slot).filter(|vm| vm.shared.is_none() || self.on == Some(slot))?;
+        Some(vm.vcpus.get(vcpu)?.hart)
     }
 
     /// Bytes that no VM has.
@@ -153,24 +213,47 @@ impl Driver {
     /// # Errors
     /// [`CreateError`] says what cannot be had; nothing has changed then.
     pub fn vm_create(&mut self, request: &VmRequest) -> Result<VmId, CreateError> {
+        let was_on = self.on;
+        self.turn_to(None);
+        let created = self.create(request);
+        self.turn_to(was_on);
+        created
+    }
+
+    fn create(&mut self, request: &VmRequest) -> Result<VmId, CreateError> {
         request.check(self.config.isa)?;
-        let harts = self.free_harts(request.vcpus)?;
+        let shares = request.harts != Harts::Own;
+        let harts = self.free_harts(request.vcpus, shares)?;
         let id = self.free_id()?;
         let windows = self.take_windows(request)?;
+        let shared = match request.harts {
+            Harts::Own => None,
+            Harts::Shared { quantum } => {
+                let saved = vec![Saved::default(); harts.len()];
+                Some(Box::new(Shared { context: self.machine.context(quantum), saved }))
+            }
+        };
         let vm = Vm {
             vcpus: harts.iter().map(|hart| self.vcpu(*hart)).collect(),
             windows,
             max_steps: request.max_steps,
             spare: request.spare,
             alarm_ns: None,
+            shift_end: u64::MAX,
+            limit: request.max_steps,
+            shared,
             trapped: Vec::with_capacity(harts.len()),
             killed: OnceLock::new(),
             started: false,
             calls: 0,
         };
-        let set_up = self.set_up_harts(request, &id, &vm);
-        self.vms[id.slot()] = Some(vm);
-        match set_up {
+        let slot = id.slot();
+        let vm = self.vms[slot].insert(vm);
+        if let Some(shared) = &mut vm.shared {
+            self.machine.swap_context(&mut shared.context);
+            self.on = Some(slot);
+        }
+        match self.set_up_harts(request, &id) {
             Ok(()) => Ok(id),
             Err(error) => {
                 self.vm_destroy(id);
@@ -182,7 +265,11 @@ impl Driver {
     /// Takes a VM away, whatever it is doing: its vCPUs stop, its windows close, what is cached of
     /// it is dropped, its memory is zeroed; only then are memory, harts and id anybody's again.
     pub fn vm_destroy(&mut self, id: VmId) {
-        let slot = id.slot();
+        let (slot, was_on) = (id.slot(), self.on);
+        if self.vm(slot).is_none() {
+            return;
+        }
+        self.turn_to(Some(slot));
         let Some(vm) = self.vms.get_mut(slot).and_then(Option::take) else { return };
         for vcpu in vm.vcpus.iter().filter(|_| on(Check::EndStops)) {
             self.machine.stop(vcpu.hart);
@@ -192,9 +279,14 @@ impl Driver {
         }
         for vcpu in &vm.vcpus {
             if on(Check::EndResets) {
-                self.machine.hart_mut(vcpu.hart).0.reset();
+                let (hart, platform) = self.machine.hart_mut(vcpu.hart);
+                hs::clear(hart, platform);
             }
             self.owners[vcpu.hart] = None;
+        }
+        if let Some(mut shared) = vm.shared {
+            self.machine.swap_context(&mut shared.context);
+            self.on = None;
         }
         for window in vm.windows {
             if on(Check::EndScrubs) {
@@ -202,6 +294,74 @@ impl Driver {
             }
             self.frames.give_back(window.hpa, window.size);
         }
+        self.turn_to(was_on);
+    }
+
+    // Who has the shared harts.
+
+    /// From now on this VM has them; with a VM that has harts of its own, or none, nobody has.
+    pub(crate) fn turn_to(&mut self, slot: Option<usize>) {
+        let shares = |slot: &usize| self.vm(*slot).is_some_and(|vm| vm.shared.is_some());
+        let next = slot.filter(shares);
+        if self.on != next {
+            self.take_off();
+            if let Some(slot) = next {
+                self.put_on(slot);
+            }
+        }
+    }
+
+    /// Takes the VM that has the shared harts off them.
+    fn take_off(&mut self) {
+        let Some(slot) = self.on.take() else { return };
+        let Some(vm) = self.vms.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Vm { vcpus, shared: Some(shared), killed, .. } = vm else { return };
+        for ((vcpu, saved), number) in vcpus.iter_mut().zip(&mut shared.saved).zip(0..) {
+            self.machine.place_vcpu(vmid_of(slot), number, None);
+            self.owners[vcpu.hart] = None;
+            let (hart, platform) = self.machine.hart_mut(vcpu.hart);
+            match switch::save(hart, platform, &SWITCHED) {
+                Ok(now) => *saved = now,
+                Err(csr) => drop(killed.set(refused(usize::from(number), csr))),
+            }
+            vcpu.steps_before = hart.steps() - vcpu.steps_before;
+        }
+        self.machine.swap_context(&mut shared.context);
+    }
+
+    /// Puts a VM on the shared harts, which nobody has.
+    fn put_on(&mut self, slot: usize) {
+        let Some(vm) = self.vms.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Vm { vcpus, windows, shared: Some(shared), killed, .. } = vm else { return };
+        self.machine.swap_context(&mut shared.context);
+        self.on = Some(slot);
+        for ((vcpu, saved), number) in vcpus.iter_mut().zip(&shared.saved).zip(0..) {
+            let (hart, platform) = self.machine.hart_mut(vcpu.hart);
+            if let Err(csr) = switch::restore(hart, platform, &SWITCHED, saved, windows) {
+                drop(killed.set(refused(usize::from(number), csr)));
+            }
+            vcpu.steps_before = hart.steps() - vcpu.steps_before;
+            self.owners[vcpu.hart] = Some((slot, usize::from(number)));
+            self.machine.place_vcpu(vmid_of(slot), number, Some(vcpu.hart));
+        }
+        if killed.get().is_some() {
+            self.halt(slot);
+        }
+    }
+
+    /// So many steps more, and the VM stands still; with `None` as many as it may make.
+    pub(crate) fn set_shift(&mut self, slot: usize, steps: Option<u64>) {
+        let made = self.steps_of(slot);
+        if let Some(vm) = self.vm_mut(slot) {
+            vm.shift_end = steps.map_or(u64::MAX, |steps| made.saturating_add(steps));
+            vm.limit = vm.max_steps.min(vm.shift_end);
+        }
+    }
+
+    /// Steps of a VM that is on its harts.
+    pub(crate) fn steps_of(&self, slot: usize) -> u64 {
+        let vcpus = self.vm(slot).map_or(&[][..], |vm| &vm.vcpus);
+        vcpus.iter().map(|vcpu| self.machine.harts()[vcpu.hart].steps() - vcpu.steps_before).sum()
     }
 
     /// Another window for a VM: an emergency. `None` if there is no memory, if the VM did not
@@ -219,16 +379,20 @@ impl Driver {
         let window = Window { hpa: self.frames.take(size, PAGE)?, size };
         vm.spare = vm.spare.saturating_sub(size);
         vm.windows.push(window);
-        for vcpu in &vm.vcpus {
+        let on_harts = vm.shared.is_none() || self.on == Some(slot);
+        for vcpu in vm.vcpus.iter().filter(|_| on_harts) {
             let (hart, platform) = self.machine.hart_mut(vcpu.hart);
             hs::set_windows(hart, platform, &vm.windows);
         }
         Some(window)
     }
 
-    fn free_harts(&self, n: usize) -> Result<Vec<usize>, CreateError> {
+    /// Harts that nobody has to itself; such as nobody has at all, if they are not to be shared.
+    fn free_harts(&self, n: usize, shared: bool) -> Result<Vec<usize>, CreateError> {
+        let sharing = self.vms.iter().flatten().filter(|vm| vm.shared.is_some());
+        let in_use: Vec<usize> = sharing.flat_map(|vm| &vm.vcpus).map(|vcpu| vcpu.hart).collect();
         let free = (0..self.owners.len()).filter(|hart| self.owners[*hart].is_none());
-        let mut free: Vec<usize> = free.collect();
+        let mut free: Vec<usize> = free.filter(|hart| shared || !in_use.contains(hart)).collect();
         if free.len() < n {
             return Err(CreateError::Harts { asked: n, free: free.len() });
         }
@@ -268,7 +432,8 @@ impl Driver {
         Vcpu { hart, steps_before, then: HartState::Stopped }
     }
 
-    fn set_up_harts(&mut self, request: &VmRequest, id: &VmId, vm: &Vm) -> Result<(), CreateError> {
+    fn set_up_harts(&mut self, request: &VmRequest, id: &VmId) -> Result<(), CreateError> {
+        let Some(vm) = self.vms.get(id.slot()).and_then(Option::as_ref) else { return Ok(()) };
         let root = vm.windows.get(1).map_or(0, |window| window.hpa);
         for (vcpu, number) in vm.vcpus.iter().zip(0..) {
             self.owners[vcpu.hart] = Some((id.slot(), usize::from(number)));
@@ -293,7 +458,7 @@ impl Driver {
         let mut page = [0; machine::PAGE];
         for hpa in (window.hpa..window.hpa + window.size).step_by(machine::PAGE) {
             let read = self.machine.read(hpa, &mut page);
-            if read.is_ok() && page.iter().any(|byte| *byte != 0) {
+            if read.is_ok() && page != [0; machine::PAGE] {
                 page.fill(0);
                 // It was readable, so it is RAM.
                 let _ = self.machine.write(Writer::Loader, hpa, &page);
@@ -328,11 +493,22 @@ impl Driver {
         }
     }
 
-    /// Stops all vCPUs of a VM.
+    /// Stops all vCPUs of a VM that is on its harts.
     pub(crate) fn halt(&mut self, slot: usize) {
         let Some(vm) = self.vms.get(slot).and_then(Option::as_ref) else { return };
+        if vm.shared.is_some() && self.on != Some(slot) {
+            return;
+        }
         for vcpu in &vm.vcpus {
             self.machine.stop(vcpu.hart);
+        }
+    }
+
+    /// Somebody wrote to a VM's memory, and nobody knows where.
+    pub(crate) fn end_reservations(&mut self, slot: usize) {
+        let Some(vm) = self.vms.get(slot).and_then(Option::as_ref) else { return };
+        for vcpu in &vm.vcpus {
+            self.machine.hart_mut(vcpu.hart).0.end_turn();
         }
     }
 
@@ -358,8 +534,20 @@ impl Driver {
             feed(u64::from(vm.killed.get().is_some()));
             feed(u64::from(vm.started));
             feed(vm.calls);
+            if let Some(shared) = &vm.shared {
+                feed(vm.limit);
+                shared.saved.iter().for_each(|saved| saved.for_each_word(&mut feed));
+            }
         }
+        for vm in self.vms.iter().flatten() {
+            vm.shared.iter().for_each(|shared| shared.context.digest(sink));
+        }
+        self.on.iter().for_each(|slot| sink(&slot.to_le_bytes()));
     }
+}
+
+fn refused(vcpu: usize, csr: Csr) -> String {
+    format!("the hart of vCPU {vcpu} refused {csr} to the driver")
 }
 
 /// Why a trap that HS gets ends a VM.

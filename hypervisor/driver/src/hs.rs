@@ -57,8 +57,7 @@ pub(crate) fn set_up<B: Bus>(
     bus: &mut B,
     setup: &Setup<'_>,
 ) -> Result<(), CreateError> {
-    hart.reset();
-    firmware(hart, bus);
+    clear(hart, bus);
     set_windows(hart, bus, setup.windows);
     let request = setup.request;
     let envcfg = ENVCFG::CBCFE.mask()
@@ -98,6 +97,13 @@ pub(crate) fn set_up<B: Bus>(
     Ok(())
 }
 
+/// Leaves nothing of a vCPU on its hart, which is as firmware hands it to the kernel.
+pub(crate) fn clear<B: Bus>(hart: &mut Hart, bus: &mut B) {
+    hart.reset();
+    firmware(hart, bus);
+    set_windows(hart, bus, &[]);
+}
+
 /// What firmware sets before a kernel starts: all that may be delegated is, counters and
 /// environments are open.
 fn firmware<B: Bus>(hart: &mut Hart, bus: &mut B) {
@@ -109,6 +115,13 @@ fn firmware<B: Bus>(hart: &mut Hart, bus: &mut B) {
     ] {
         hart.set_csr(bus, csr, value);
     }
+}
+
+/// Has firmware set what `cycle` and `instret` read next: they are the vCPU's, not the hart's.
+pub(crate) fn set_counters<B: Bus>(hart: &mut Hart, bus: &mut B, cycle: u64, instret: u64) {
+    // A write counts as the instruction that makes it, and here is none.
+    hart.set_csr(bus, Csr::MCYCLE, cycle.wrapping_add(1));
+    hart.set_csr(bus, Csr::MINSTRET, instret.wrapping_add(1));
 }
 
 /// Has firmware confine the guest of this hart to these windows, at most [`WINDOWS_MAX`]. Cached

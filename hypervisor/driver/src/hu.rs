@@ -29,9 +29,39 @@ impl Hu {
     /// The view of a VM of this driver. (With the right to a VM of another driver there is nothing
     /// to be seen: no vCPU, no window.)
     #[must_use]
-    pub fn new(driver: Driver, id: VmId) -> Self {
+    pub fn new(mut driver: Driver, id: VmId) -> Self {
         let slot = id.slot();
+        driver.turn_to(Some(slot));
         Self { driver, id, slot, stopped_at: None }
+    }
+
+    /// The view of a VM whose driver somebody else has: nothing is there, [`Dv::wait`] says
+    /// [`Woken::StepLimit`] at once, and whatever else is tried is refused.
+    pub(crate) fn without(id: VmId) -> Self {
+        Self { driver: Driver::absent(), id, slot: 0, stopped_at: None }
+    }
+
+    /// Exchanges drivers with whoever has the one of this VM, which gets its harts.
+    pub(crate) fn take_driver(&mut self, driver: &mut Driver) {
+        std::mem::swap(&mut self.driver, driver);
+        self.slot = self.id.slot();
+        self.driver.turn_to(Some(self.slot));
+    }
+
+    /// So many steps from now on, and the VM stands still; with `None` as many as it may make.
+    pub(crate) fn begin_shift(&mut self, steps: Option<u64>) {
+        self.driver.set_shift(self.slot, steps);
+    }
+
+    /// Exchanges them back.
+    pub(crate) fn give_driver(&mut self, driver: &mut Driver) {
+        std::mem::swap(&mut self.driver, driver);
+        self.slot = 0;
+    }
+
+    /// The VM is no more.
+    pub(crate) fn take_id(&mut self) -> VmId {
+        std::mem::replace(&mut self.id, VmId::NOBODY)
     }
 
     /// A driver with one VM, seen by its VM plane.
@@ -48,6 +78,7 @@ impl Hu {
     /// VM that was seen so far. Traps that come meanwhile wait for their VM plane.
     pub fn switch(&mut self, other: VmId) -> VmId {
         self.slot = other.slot();
+        self.driver.turn_to(Some(self.slot));
         self.stopped_at = None;
         std::mem::replace(&mut self.id, other)
     }
@@ -79,7 +110,14 @@ impl Hu {
     pub fn set_max_steps(&mut self, max_steps: u64) {
         if let Some(vm) = self.driver.vm_mut(self.slot) {
             vm.max_steps = max_steps;
+            vm.limit = max_steps.min(vm.shift_end);
         }
+    }
+
+    /// The steps before the VM's own step limit, whoever has the harts next.
+    #[must_use]
+    pub fn steps_left(&self) -> u64 {
+        self.vm().map_or(0, |vm| vm.max_steps).saturating_sub(self.steps())
     }
 
     /// The breakpoint or watchpoint, with its vCPU, for which the last [`Dv::wait`] came back with
@@ -191,10 +229,10 @@ impl Hu {
         Ok(())
     }
 
-    /// The steps that the VM may still make.
-    fn steps_left(&self) -> u64 {
-        let max = self.vm().map_or(0, |vm| vm.max_steps);
-        max.saturating_sub(self.steps())
+    /// The steps before the VM stands still: at its step limit, or at the end of its shift.
+    fn steps_here(&self) -> u64 {
+        let limit = self.vm().map_or(0, |vm| vm.limit);
+        limit.saturating_sub(self.steps())
     }
 
     /// What the machine's return means for this VM, if anything.
@@ -327,7 +365,7 @@ impl Dv for Hu {
             if !vm.trapped.is_empty() {
                 return Woken::Trap(vm.trapped.remove(0));
             }
-            let left = self.steps_left();
+            let left = self.steps_here();
             if left == 0 {
                 return Woken::StepLimit;
             }
@@ -423,11 +461,9 @@ impl Dv for Hu {
             self.no_vcpu(vcpu);
             return Err(GuestFault);
         };
-        // Where it goes is known in the hart only, so every reservation ends: an SC may always
-        // fail.
-        for hart in 0..self.driver.machine.harts().len() {
-            self.driver.machine.hart_mut(hart).0.end_turn();
-        }
+        // Where it goes is known in the hart only, so every reservation of the VM ends: an SC may
+        // always fail.
+        self.driver.end_reservations(self.slot);
         let (hart, platform) = self.driver.machine.hart_mut(index);
         let done = hart.hu_store(platform, gva, bytes);
         done.map_err(|refused| self.refused(vcpu, "hsv", refused))

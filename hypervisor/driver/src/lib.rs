@@ -14,8 +14,9 @@
 //! deny: what a [`VmRequest`] does not ask for is not delegated, and a VM reaches no byte outside
 //! of its windows.
 //!
-//! One vCPU has one hart to itself, so nothing of it is ever switched; the machine's schedule
-//! stands for the hardware's parallelism.
+//! Usually one vCPU has one hart to itself, and nothing of it is ever switched; the machine's
+//! schedule stands for the hardware's parallelism. VMs that ask for [`Harts::Shared`] take turns
+//! under a [`Scheduler`], and none of them can find out that there are others.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -23,8 +24,12 @@ mod driver;
 mod frames;
 mod hs;
 mod hu;
+mod scheduler;
+mod seen;
+mod switch;
 
-pub use config::{Config, CreateError, Gstage, RAM_MAX, VmRequest};
+pub use config::{Config, CreateError, Gstage, Harts, RAM_MAX, VmRequest};
 pub use driver::{Driver, VmId};
 pub use hs::HU_VECTOR;
 pub use hu::Hu;
+pub use scheduler::{Next, Plane, Scheduler, Shift};

@@ -43,7 +43,7 @@ pub enum Woken {
     /// No vCPU can run: all are parked or stopped. The earliest timer of any of them, and the
     /// alarm, are at this guest time in nanoseconds.
     Idle(Option<u64>),
-    /// The step limit was reached.
+    /// The step limit was reached; or others have the harts now, and there will be more steps.
     StepLimit,
     /// The debug module halted this vCPU before an instruction of its guest. Nothing has happened,
     /// and no slice has ended: the VM plane has nothing to do but to tell whoever asked for it.

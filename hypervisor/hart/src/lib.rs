@@ -25,6 +25,7 @@ mod probe;
 #[path = "../tests/it/ram.rs"]
 mod ram;
 mod run;
+mod switch;
 mod tlb;
 mod trap;
 mod walk;
@@ -37,4 +38,5 @@ pub use hart::{Hart, Report, Taken, Trap};
 pub use hu::Refused;
 pub use probe::{Hit, Watch};
 pub use run::Halt;
+pub use switch::Unwritten;
 pub use walk::Access;

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod bare;
+mod context;
 mod machine;
 mod memory;
 mod platform;
@@ -18,6 +19,7 @@ pub use bare::{
     AnyDisk, BARE_RAM_BASE, BareConfig, BareMachine, Boot, ConfigError, ConsoleDevice, Host, Image,
     KERNEL_BASE, MAX_CMDLINE, MAX_HARTS, Rest, Segment, dump_dtb,
 };
+pub use context::Context;
 pub use machine::{Config, HartState, Machine, QUANTUM_DEFAULT, Ran};
 pub use memory::{CHANGES_KEPT, Memory, NotRam, PAGE};
 pub use platform::Platform;

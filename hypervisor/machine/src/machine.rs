@@ -9,6 +9,7 @@ use hart::{BLOCKS_DEFAULT, Engine, Halt, Hart, Report, Watch, Writer};
 use isa::{Csr, Extensions};
 
 use crate::bare::board::Board;
+use crate::context::Context;
 use crate::memory::{Memory, NotRam};
 use crate::platform::Platform;
 use crate::schedule::Schedule;
@@ -202,6 +203,7 @@ impl Machine {
     /// Somebody else than a hart wrote there.
     pub(crate) fn written(&mut self, hpa: u64, len: u64) {
         self.harts.iter_mut().for_each(|hart| hart.written(hpa, len));
+        self.platform.written(hpa, len);
     }
 
     // Watching.
@@ -240,12 +242,39 @@ impl Machine {
     }
 
     /// Puts a registered vCPU on a hart: posts to it arrive there, those that waited at once. With
-    /// `None` takes it off, and posts to it are kept.
+    /// `None` takes it off, and posts to it are kept; so is what no register of the hart holds, its
+    /// reservation and its wait.
     pub fn place_vcpu(&mut self, vmid: u16, vcpu: u16, hart: Option<usize>) {
-        let held = self.platform.place_vcpu(vmid, vcpu, hart);
+        if let Some(from) = self.platform.hart_of(vmid, vcpu) {
+            let unwritten = self.harts[from].take_unwritten();
+            self.platform.keep_unwritten(vmid, vcpu, unwritten);
+        }
+        let (held, unwritten) = self.platform.place_vcpu(vmid, vcpu, hart);
         if let Some(hart) = hart {
+            self.harts[hart].set_unwritten(unwritten);
             held.into_iter().for_each(|(interrupt, level)| self.receive(hart, interrupt, level));
         }
+    }
+
+    /// A context in which nobody runs yet, for [`Machine::swap_context`].
+    #[must_use]
+    pub fn context(&self, quantum: u64) -> Context {
+        Context::new(self.harts.len(), quantum)
+    }
+
+    /// Others have the harts from now on: exchanges who takes part, whose turn it is, steps, guest
+    /// time, the alarm and the posts on their way.
+    ///
+    /// # Panics
+    /// If the context is that of a machine with another number of harts.
+    pub fn swap_context(&mut self, other: &mut Context) {
+        assert_eq!(self.states.len(), other.states.len(), "a context of another machine");
+        std::mem::swap(&mut self.states, &mut other.states);
+        std::mem::swap(&mut self.schedule, &mut other.schedule);
+        std::mem::swap(&mut self.steps, &mut other.steps);
+        std::mem::swap(&mut self.now_ns, &mut other.now_ns);
+        std::mem::swap(&mut self.alarm_ns, &mut other.alarm_ns);
+        self.platform.swap_posts(&mut other.posts);
     }
 
     /// Gives posted interrupts to the harts of their vCPUs. Done at the begin of every turn; who

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use hart::{AccessFault, Bus, Change, Post, Touch, Writer};
+use hart::{AccessFault, Bus, Change, Post, Touch, Unwritten, Writer};
 
 use crate::bare::board::Board;
 use crate::memory::Memory;
 
-/// A virtual interrupt that waits for its vCPU to be on a hart: per interrupt the level to be.
+/// A registered vCPU: its hart, or what waits for it to be on one.
 #[derive(Clone, Debug, Default)]
 struct Vcpu {
     hart: Option<usize>,
+    /// Posted interrupts: for each the level to be.
     held: BTreeMap<u8, bool>,
+    unwritten: Unwritten,
 }
 
 /// The outside of all harts of a machine.
@@ -22,12 +24,14 @@ pub struct Platform {
     board: Option<Box<Board>>,
     /// By VM and vCPU id.
     vcpus: BTreeMap<(u16, u16), Vcpu>,
+    /// vCPUs that are off their harts with a reservation.
+    n_reserved: usize,
     posts: Vec<Post>,
 }
 
 impl Platform {
     pub(crate) fn new(memory: Memory, board: Option<Box<Board>>) -> Self {
-        Self { memory, board, vcpus: BTreeMap::new(), posts: Vec::new() }
+        Self { memory, board, vcpus: BTreeMap::new(), n_reserved: 0, posts: Vec::new() }
     }
 
     /// RAM.
@@ -65,18 +69,54 @@ impl Platform {
     pub fn forget_vm(&mut self, vmid: u16) {
         self.vcpus.retain(|(owner, _), _| *owner != vmid);
         self.posts.retain(|post| post.vmid != vmid);
+        self.count_reserved();
     }
 
-    /// Puts a registered vCPU on a hart, or takes it off; gives what was posted meanwhile.
+    /// The hart that a vCPU is on.
+    pub(crate) fn hart_of(&self, vmid: u16, vcpu: u16) -> Option<usize> {
+        self.vcpus.get(&(vmid, vcpu))?.hart
+    }
+
+    /// Keeps what was on a vCPU's hart, and in none of its registers.
+    pub(crate) fn keep_unwritten(&mut self, vmid: u16, vcpu: u16, unwritten: Unwritten) {
+        if let Some(entry) = self.vcpus.get_mut(&(vmid, vcpu)) {
+            entry.unwritten = unwritten;
+            self.count_reserved();
+        }
+    }
+
+    /// Puts a registered vCPU on a hart, or takes it off; gives what was kept meanwhile.
     pub(crate) fn place_vcpu(
         &mut self,
         vmid: u16,
         vcpu: u16,
         hart: Option<usize>,
-    ) -> BTreeMap<u8, bool> {
-        let Some(entry) = self.vcpus.get_mut(&(vmid, vcpu)) else { return BTreeMap::new() };
+    ) -> (BTreeMap<u8, bool>, Unwritten) {
+        let Some(entry) = self.vcpus.get_mut(&(vmid, vcpu)) else { return Default::default() };
         entry.hart = hart;
-        if hart.is_some() { std::mem::take(&mut entry.held) } else { BTreeMap::new() }
+        if hart.is_none() {
+            return Default::default();
+        }
+        let kept = (std::mem::take(&mut entry.held), std::mem::take(&mut entry.unwritten));
+        self.count_reserved();
+        kept
+    }
+
+    fn count_reserved(&mut self) {
+        let reserved = |vcpu: &&Vcpu| vcpu.unwritten.reservation.is_some();
+        self.n_reserved = self.vcpus.values().filter(reserved).count();
+    }
+
+    /// Somebody else than a hart wrote there: kept reservations on it are gone.
+    pub(crate) fn written(&mut self, hpa: u64, len: u64) {
+        if self.n_reserved != 0 {
+            self.vcpus.values_mut().for_each(|vcpu| vcpu.unwritten.written(hpa, len));
+            self.count_reserved();
+        }
+    }
+
+    pub(crate) fn swap_posts(&mut self, other: &mut Vec<Post>) {
+        std::mem::swap(&mut self.posts, other);
     }
 
     /// Takes the posts on their way; those to vCPUs that are not on a hart are kept with them.
@@ -103,21 +143,25 @@ impl Platform {
         if let Some(board) = &self.board {
             board.digest(sink);
         }
-        let mut feed = |value: usize| sink(&(value as u64).to_le_bytes());
-        feed(self.vcpus.len());
+        let mut feed = |value: u64| sink(&value.to_le_bytes());
+        feed(self.vcpus.len() as u64);
         for ((vmid, vcpu), entry) in &self.vcpus {
-            feed(usize::from(*vmid));
-            feed(usize::from(*vcpu));
-            feed(entry.hart.map_or(usize::MAX, |hart| hart));
-            feed(entry.held.len());
+            feed(u64::from(*vmid));
+            feed(u64::from(*vcpu));
+            feed(entry.hart.map_or(u64::MAX, |hart| hart as u64));
+            feed(entry.held.len() as u64);
             entry.held.iter().for_each(|(irq, level)| {
-                feed(usize::from(*irq) << 1 | usize::from(*level));
+                feed(u64::from(*irq) << 1 | u64::from(*level));
             });
+            entry.unwritten.reservation.into_iter().for_each(&mut feed);
+            if entry.unwritten.waits {
+                feed(1);
+            }
         }
-        feed(self.posts.len());
+        feed(self.posts.len() as u64);
         for post in &self.posts {
-            feed(usize::from(post.vmid) << 16 | usize::from(post.vcpu));
-            feed(usize::from(post.interrupt) << 1 | usize::from(post.level));
+            feed(u64::from(post.vmid) << 16 | u64::from(post.vcpu));
+            feed(u64::from(post.interrupt) << 1 | u64::from(post.level));
         }
     }
 }

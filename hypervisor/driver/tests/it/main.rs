@@ -13,6 +13,8 @@ mod invariants;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+mod neighbour;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod table;

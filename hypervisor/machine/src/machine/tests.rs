@@ -184,6 +184,22 @@ fn writes_of_others_end_a_reservation_on_those_bytes() {
 }
 
 #[test]
+fn a_vcpu_that_is_off_keeps_its_reservation_until_somebody_writes_there() {
+    for (at, failed) in [(BASE + 0x8020, 1), (BASE + 0x8040, 0)] {
+        let mut machine = machine(100, &[&[LR_W, SC_W, J_SELF_MINUS_4]]);
+        machine.hart_mut(0).0.set_x(A0, BASE + 0x8000);
+        machine.platform_mut().register_vcpu(7, 0);
+        machine.place_vcpu(7, 0, Some(0));
+        assert_eq!(machine.run(1), Ran::StepLimit);
+        machine.place_vcpu(7, 0, None);
+        machine.write(Writer::Debugger, at, &[1]).unwrap();
+        machine.place_vcpu(7, 0, Some(0));
+        assert_eq!(machine.run(2), Ran::StepLimit);
+        assert_eq!(machine.harts()[0].x(T2), failed);
+    }
+}
+
+#[test]
 fn posts_reach_the_hart_of_their_vcpu_and_unpark_it() {
     let mut machine = machine(100, &[COUNT, COUNT]);
     let platform = machine.platform_mut();
@@ -242,6 +258,27 @@ fn run_to(machine: &mut Machine, limit: u64) {
 }
 
 proptest! {
+    #[test]
+    fn a_context_that_is_put_away_goes_on_as_before(
+        mut cuts in prop::collection::vec(1..2000_u64, 1..60),
+    ) {
+        cuts.sort_unstable();
+        let mut whole = busy();
+        run_to(&mut whole, 2000);
+        let mut cut = busy();
+        let mut other = cut.context(10);
+        for limit in cuts {
+            run_to(&mut cut, limit);
+            // Nobody takes part in the other one, whose time goes on meanwhile.
+            cut.swap_context(&mut other);
+            assert_eq!((cut.run(u64::MAX), cut.steps()), (Ran::Idle(None), 0));
+            cut.advance(cut.now_ns() + 99_999);
+            cut.swap_context(&mut other);
+        }
+        run_to(&mut cut, 2000);
+        prop_assert!(digest(&cut) == digest(&whole));
+    }
+
     #[test]
     fn where_a_run_is_cut_cannot_be_seen(mut cuts in prop::collection::vec(1..2000_u64, 1..60)) {
         cuts.sort_unstable();

@@ -2,7 +2,7 @@
 
 use driver::{Config, Hu, VmRequest};
 use images::{Catalogue, Payload, Source};
-use session::{Event, Sink};
+use session::{Event, Exit, Outcome, Sink};
 use vmm::layout::RAM_BASE;
 use vmm::{Segment, Vm, VmConfig};
 
@@ -49,17 +49,35 @@ pub(crate) fn assemble(config: VmConfig, request: &VmRequest) -> Vm<Hu> {
 /// All events as text, which compare equal if the runs do; and the guest's console.
 #[derive(Default)]
 pub(crate) struct Log {
+    /// What physical addresses are counted from.
+    base: u64,
     hash: blake3::Hasher,
     pub(crate) events: u64,
     pub(crate) console: String,
 }
 
+impl Log {
+    /// A log that does not depend on where the VM's RAM is.
+    pub(crate) fn counted_from(base: u64) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    /// How many events there were, and the hash of all of them.
+    pub(crate) fn digest(&self) -> (u64, blake3::Hash) {
+        (self.events, self.hash.finalize())
+    }
+}
+
 impl Sink for Log {
     fn event(&mut self, event: &Event) {
+        let mut event = event.clone();
+        if let Event::Exit(Exit { outcome: Outcome::Mapped { hpa, .. }, .. }) = &mut event {
+            *hpa -= self.base;
+        }
         self.hash.update(format!("{event:?}\n").as_bytes());
         self.events += 1;
         if let Event::Console { bytes, .. } = event {
-            self.console.push_str(&String::from_utf8_lossy(bytes));
+            self.console.push_str(&String::from_utf8_lossy(&bytes));
         }
     }
 }
@@ -79,5 +97,5 @@ pub(crate) fn left(vm: &Vm<Hu>, log: &Log) -> Left {
     };
     vm.dv().driver().digest(&mut feed);
     vm.digest(&mut feed);
-    Left { events: (log.events, log.hash.finalize()), at: vm.position(), state: hash.finalize() }
+    Left { events: log.digest(), at: vm.position(), state: hash.finalize() }
 }

@@ -1,8 +1,14 @@
 //! Whole VMs over the driver and the modelled harts.
 
 #[cfg(test)]
+mod dice;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod neighbour;
+#[cfg(test)]
 mod neutral;
+#[cfg(test)]
+mod wild;

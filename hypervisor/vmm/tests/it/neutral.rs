@@ -6,6 +6,7 @@ use session::{NoInputs, Script};
 use vmm::layout::RAM_BASE;
 use vmm::{Host, Rest, Vm};
 
+use crate::dice::Dice;
 use crate::machines::{Left, Log, MEMORY, assemble, guest, left, request};
 
 /// Where the guests are loaded.
@@ -14,26 +15,6 @@ const CODE: u64 = RAM_BASE + (2 << 20);
 const CODE_SIZE: u64 = 0x2800;
 /// Halts of the debug module in one run, before nothing is watched any more.
 const HALTS_MAX: u32 = 300;
-
-/// Numbers that look random, and are the same in each run: xorshift64*.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.roll() % n
-    }
-
-    fn coin(&mut self) -> bool {
-        self.roll() & 0x100 != 0
-    }
-}
 
 /// A guest, its vCPUs, and so many steps of it.
 struct Case {
