@@ -186,7 +186,9 @@ impl Hart {
             self.single_stage(bus, purpose)?
         };
         let check = if self.virt { Check::AddressInWindow } else { Check::AccessInWindow };
-        if self.may_guest(check, hpa, access.right(), rights.prv, rights) {
+        let may = |right| self.may_guest(check, hpa, right, rights.prv, rights);
+        // HLVX: "physical memory attributes must grant both execute and read permissions".
+        if may(access.right()) && (!rights.hlvx || may(Right::Execute)) {
             Ok(hpa)
         } else {
             Err(purpose.access_fault())

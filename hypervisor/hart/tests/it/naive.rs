@@ -103,6 +103,7 @@ impl<M: Memory> Walk<'_, M> {
         };
         let right = match self.kind {
             Kind::Fetch => EXECUTE,
+            Kind::Load if self.who.hlvx => READ | EXECUTE,
             Kind::Load => READ,
             Kind::Store => WRITE,
         };
