@@ -183,6 +183,15 @@ impl Hart {
         if self.mode_exists(SATP::MODE.get(new)) { new } else { old }
     }
 
+    /// "When V=0, a write to vsatp with an unsupported MODE value is not ignored as it is for satp.
+    /// Instead, the fields of vsatp are WARL in the normal way."
+    fn vsatp(&self, old: u64, new: u64) -> u64 {
+        if self.virt || self.mode_exists(SATP::MODE.get(new)) {
+            return self.satp(old, new);
+        }
+        SATP::MODE.set(new, SATP::MODE.get(old))
+    }
+
     /// WARL field by field; the root is 16 KiB, so its number's low two bits are zero.
     fn hgatp(&self, old: u64, new: u64) -> u64 {
         let mode = HGATP::MODE.get(new);
@@ -239,7 +248,7 @@ impl Hart {
             Csr::VSCAUSE => self.csr.vscause = value,
             Csr::VSTVAL => self.csr.vstval = value,
             Csr::VSTIMECMP => self.csr.vstimecmp = value,
-            Csr::VSATP => self.csr.vsatp = self.satp(self.csr.vsatp, value),
+            Csr::VSATP => self.csr.vsatp = self.vsatp(self.csr.vsatp, value),
             _ => {}
         }
     }
