@@ -43,6 +43,9 @@ pub(crate) const HUSTATUS_WRITABLE: u64 = HUSTATUS::UIE.mask()
     | HUSTATUS::GLF.mask()
     | HUSTATUS::VIE.mask();
 
+/// The bits of `henvcfg` that `menvcfg` lets it have.
+const OF_MENVCFG: u64 = ENVCFG::ADUE.mask() | ENVCFG::PBMTE.mask() | ENVCFG::STCE.mask();
+
 const fn bits(causes: &[E]) -> u64 {
     let mut mask = 0;
     let mut i = 0;
@@ -151,10 +154,15 @@ impl Hart {
             | self.only_with(Ext::Sstc, ENVCFG::STCE.mask())
     }
 
+    /// "If PBMTE in menvcfg is zero, PBMTE in henvcfg is read-only zero", and so are the others:
+    /// what is read-only is not written either.
+    pub(crate) fn henvcfg_mask(&self) -> u64 {
+        self.menvcfg_mask() & (self.csr.menvcfg | !OF_MENVCFG)
+    }
+
     /// `henvcfg` as it takes effect: its upper bits only where `menvcfg` has them.
     pub(crate) fn henvcfg(&self) -> u64 {
-        let upper = ENVCFG::ADUE.mask() | ENVCFG::PBMTE.mask() | ENVCFG::STCE.mask();
-        self.csr.henvcfg & (self.csr.menvcfg | !upper)
+        self.csr.henvcfg & (self.csr.menvcfg | !OF_MENVCFG)
     }
 
     pub(crate) fn counteren_mask(&self) -> u64 {

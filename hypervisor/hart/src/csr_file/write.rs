@@ -214,7 +214,7 @@ impl Hart {
             Csr::HTIMEDELTA => self.csr.htimedelta = value,
             Csr::HCOUNTEREN => self.csr.hcounteren = value & self.counteren_mask(),
             Csr::HENVCFG => {
-                self.csr.henvcfg = envcfg(self.csr.henvcfg, value, self.menvcfg_mask());
+                self.csr.henvcfg = envcfg(self.csr.henvcfg, value, self.henvcfg_mask());
                 self.forget_translations();
             }
             Csr::HTVAL => self.csr.htval = value,
@@ -412,5 +412,5 @@ fn dv_fault(value: u64) -> Trap {
 /// "The encoding 2 of CBIE is reserved": it leaves the field as it was.
 fn envcfg(old: u64, new: u64, mask: u64) -> u64 {
     let kept = if ENVCFG::CBIE.get(new) == 2 { mask & !ENVCFG::CBIE.mask() } else { mask };
-    old & (mask & !kept) | new & kept
+    old & !kept | new & kept
 }
