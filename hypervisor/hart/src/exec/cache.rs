@@ -13,7 +13,7 @@ use super::trapped;
 use crate::bus::{Bus, Writer};
 use crate::engine::{Flow, Handler, Op};
 use crate::hart::{Hart, Trap};
-use crate::walk::Access;
+use crate::walk::{Access, ram_offset};
 use isa::Field;
 
 /// Bytes of a cache block.
@@ -44,16 +44,19 @@ impl Hart {
         Ok(bus.store(offset, ZEROS, Writer::Hart))
     }
 
-    /// Clean, flush and invalidate need a block that may be read or written; they fault as a
+    /// "permitted to access the specified cache block whenever a load instruction or store
+    /// instruction is permitted to access the corresponding physical addresses"; they fault as a
     /// store.
     fn cbo_manage<B: Bus>(&mut self, bus: &mut B, va: u64, field: Field) -> Result<(), Trap> {
         self.may_cbo(field)?;
         let block = va & !(BLOCK - 1);
-        if self.locate(bus, block, BLOCK, Access::Load, self.rights).is_ok() {
+        let found = self.translate(bus, block, Access::Load, self.rights);
+        let found = found.or_else(|_| self.translate(bus, block, Access::Store, self.rights));
+        let hpa = found.map_err(|trap| at_operand(trap, va))?;
+        if ram_offset(bus, hpa, BLOCK).is_some() || bus.is_device(hpa) {
             return Ok(());
         }
-        let fault = |trap| at_operand(trap, va);
-        self.locate(bus, block, BLOCK, Access::Store, self.rights).map(|_| ()).map_err(fault)
+        Err(Trap::memory(Access::Store.access_fault(), va, self.rights.virt))
     }
 }
 
