@@ -5,8 +5,8 @@
     reason = "one extension of many; a test sees that every instruction has a handler"
 )]
 
-use isa::Op as Name;
 use isa::fields::ENVCFG;
+use isa::{Cause, Exception, Op as Name};
 
 use super::memory::after;
 use super::trapped;
@@ -50,14 +50,25 @@ impl Hart {
     fn cbo_manage<B: Bus>(&mut self, bus: &mut B, va: u64, field: Field) -> Result<(), Trap> {
         self.may_cbo(field)?;
         let block = va & !(BLOCK - 1);
+        // Nothing that may be written may not be read, so a load is what has to be permitted.
         let found = self.translate(bus, block, Access::Load, self.rights);
-        let found = found.or_else(|_| self.translate(bus, block, Access::Store, self.rights));
-        let hpa = found.map_err(|trap| at_operand(trap, va))?;
+        let hpa = found.map_err(|trap| at_operand(as_store(trap), va))?;
         if ram_offset(bus, hpa, BLOCK).is_some() || bus.is_device(hpa) {
             return Ok(());
         }
         Err(Trap::memory(Access::Store.access_fault(), va, self.rights.virt))
     }
+}
+
+/// The same fault of a store.
+fn as_store(trap: Trap) -> Trap {
+    let cause = match trap.cause {
+        Cause::Exception(Exception::LoadPageFault) => Exception::StorePageFault.into(),
+        Cause::Exception(Exception::LoadGuestPageFault) => Exception::StoreGuestPageFault.into(),
+        Cause::Exception(Exception::LoadAccessFault) => Exception::StoreAccessFault.into(),
+        other => other,
+    };
+    Trap { cause, ..trap }
 }
 
 /// CMO extension, "Traps": the faulting address is the one in `rs1`, not that of the block.
