@@ -202,6 +202,7 @@ impl Hart {
         let second = va.wrapping_add(first_len);
         let fault = |va| Trap::memory(access.access_fault(), va, rights.virt);
         let first_hpa = self.translate(bus, va, access, rights)?;
+        let first = ram_offset(bus, first_hpa, first_len).ok_or(fault(va))?;
         let second_hpa = self.translate(bus, second, access, rights).map_err(|trap| {
             // "Addr. Offset": how far the faulting part is from the instruction's address, in
             // what is to become a transformed instruction.
@@ -210,7 +211,6 @@ impl Hart {
             let offset = if guest && trap.tinst == 0 { first_len << 15 } else { 0 };
             Trap { tinst: trap.tinst | offset, ..trap }
         })?;
-        let first = ram_offset(bus, first_hpa, first_len).ok_or(fault(va))?;
         let rest = ram_offset(bus, second_hpa, len - first_len).ok_or(fault(second))?;
         Ok(Place::Split(first, first_len as usize, rest))
     }
