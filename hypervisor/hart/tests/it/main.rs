@@ -1,10 +1,12 @@
-//! Tests of the hart from outside: lines, walks, neutrality, CSRs.
+//! Tests of the hart from outside: lines, walks, neutrality, CSRs, floats.
 
 #[cfg(test)]
 use hart::{AccessFault, Bus, Change, Post, Touch, Writer};
 
 #[cfg(test)]
 mod csr;
+#[cfg(test)]
+mod float;
 #[cfg(test)]
 mod lines;
 #[cfg(test)]
