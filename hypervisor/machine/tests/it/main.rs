@@ -5,6 +5,11 @@ mod firmware;
 #[cfg(test)]
 mod hyp_tests;
 #[cfg(test)]
+mod lockstep;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod riscv_tests;
+#[cfg(test)]
+#[path = "../../../hart/tests/it/rng.rs"]
+mod rng;
