@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use hart::{Access, BLOCKS_DEFAULT, Bus, Engine, Halt, Hart, Taken, Writer};
 use isa::disasm::Text;
+use isa::fields::{HSTATUS, MSTATUS};
 use isa::{Cause, Csr, Exception, Format, Insn, Mode, Op, decode};
 use machine::{BareConfig, BareMachine, Platform};
 
@@ -242,15 +243,30 @@ impl Lockstep<'_> {
                     self.counts.swept +=
                         u64::from(prv == 3 && pc >= self.program.sweep && pc <= self.program.end);
                     if pc != commit.pc || prv != commit.prv {
-                        let text = Text::of_word(self.word_at(mode, pc).unwrap_or(0), pc);
-                        let what = format!("ours ran {pc:#x} {text} in {mode:?}");
-                        return Err(self.story(&what, commit));
+                        return self.elsewhere(mode, pc, commit).map(Some);
                     }
                     return self.same_state(commit).map(|()| None);
                 }
             }
         }
         Ok(Some(End::TrapLoop))
+    }
+
+    /// Our side ran something else.
+    fn elsewhere(&self, mode: Mode, pc: u64, commit: &Commit) -> Result<End, String> {
+        let word = self.word_at(mode, pc).unwrap_or(0);
+        if self.may_trap(mode, word) {
+            return Ok(End::Documented("wrs.nto with TW or VTW"));
+        }
+        let text = Text::of_word(word, pc);
+        Err(self.story(&format!("ours ran {pc:#x} {text} in {mode:?}"), commit))
+    }
+
+    /// WRS.NTO with TW or VTW traps only if it would not end in a bounded time: here it does end.
+    fn may_trap(&self, mode: Mode, word: u32) -> bool {
+        let csr = |csr| self.hart.csr(csr).unwrap_or(0);
+        let waits = MSTATUS::TW.is_set(csr(Csr::MSTATUS)) || HSTATUS::VTW.is_set(csr(Csr::HSTATUS));
+        mode != Mode::M && waits && decode(word).is_some_and(|insn| insn.op == Op::WrsNto)
     }
 
     /// SC may fail for any reason: where it does there, and here it need not, it shall.

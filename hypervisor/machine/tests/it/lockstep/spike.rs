@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use isa::{Ext, Extensions};
 
@@ -30,7 +30,7 @@ pub(crate) struct Commit {
 #[derive(Debug)]
 pub(crate) struct Spike {
     child: Child,
-    log: ChildStderr,
+    log: ChildStdout,
     buffer: Vec<u8>,
     begin: usize,
     end: usize,
@@ -43,14 +43,15 @@ impl Spike {
             .arg(format!("--isa={}_zicclsm", ISA.device_tree_isa()))
             .arg(format!("-m{RAM_BASE:#x}:{:#x}", RAM_PAGES * 4096))
             .args(["--priv=msu", "--pmpregions=16", "--pmpgranularity=4096", "--triggers=0"])
-            .args(["--log-commits", &format!("--instructions={LIMIT}")])
+            // A file is written in large pieces, the standard error byte by byte.
+            .args(["--log-commits", "--log=/dev/stdout", &format!("--instructions={LIMIT}")])
             .arg(program)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|err| panic!("{} does not run: {err}", spike.display()));
-        let log = child.stderr.take().unwrap();
+        let log = child.stdout.take().unwrap();
         Self { child, log, buffer: vec![0; 1 << 18], begin: 0, end: 0 }
     }
 
