@@ -15,9 +15,11 @@ mod csrs;
 mod elf;
 mod layout;
 mod program;
+mod qemu;
 mod special;
 mod spike;
 mod tables;
+mod tame;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -139,6 +141,21 @@ fn spike_agrees() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/lockstep/expected.txt");
         std::fs::write(file, lines.collect::<String>()).unwrap();
     }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "what was done, and what was left out")]
+fn qemu_agrees() {
+    let Some(qemu) = std::env::var_os("QEMU") else {
+        eprintln!("LEFT OUT: a second opinion, since QEMU does not name its program");
+        return;
+    };
+    let file: PathBuf = [env!("CARGO_TARGET_TMPDIR"), "qemu.elf"].iter().collect();
+    let all: Vec<_> =
+        seeds().filter_map(|seed| qemu::compare(Path::new(&qemu), &file, seed)).collect();
+    let failures: Vec<_> = all.iter().filter_map(|one| one.as_ref().err()).collect();
+    eprintln!("{} programs, {} of them differ", all.len(), failures.len());
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 fn run_all(spike: &OsString, seeds: Range<u64>) -> Total {

@@ -95,6 +95,14 @@ impl Kinds {
             csrs: standard(),
         }
     }
+
+    /// Those of tame programs.
+    pub(crate) fn tame() -> Self {
+        let mut kinds = Self::new();
+        kinds.csrs = vec![Csr::FCSR, Csr::FRM, Csr::FFLAGS];
+        kinds.guest.retain(|op| !matches!(op, Op::HlvxHu | Op::HlvxWu));
+        kinds
+    }
 }
 
 /// What a body is for.
@@ -112,6 +120,8 @@ pub(crate) struct Body<'a> {
     pub(crate) mirrored: [bool; 2],
     /// The software interrupt of S is delegated to HS and to VS: what ends a WFI there.
     pub(crate) wakes: [bool; 2],
+    /// See [`super::program::Program::tame`].
+    pub(crate) tame: bool,
     /// How often each item is chosen.
     pub(crate) weights: [u64; N_ITEMS],
 }
@@ -405,7 +415,7 @@ impl Body<'_> {
         let rm = u8::try_from(self.rng.below(4)).unwrap();
         let (rd, rs2) = (self.rd(), self.any());
         if self.rng.one_in(3) {
-            let alone = self.rng.one_in(8);
+            let alone = self.rng.one_in(8) && !self.tame;
             let (lr, sc) = self.rng.pick(&[(Op::LrW, Op::ScW), (Op::LrD, Op::ScD)]);
             if !alone {
                 self.code.put(Insn { rd: TEMP, rs1, rm, ..Insn::new(lr) });
@@ -414,7 +424,7 @@ impl Body<'_> {
                 let op = self.rng.pick(&[Op::Add, Op::Xor, Op::Maxu, Op::Sub]);
                 self.code.r(op, TEMP, TEMP, rs2);
             }
-            let sc = if self.rng.one_in(10) { Op::ScW } else { sc };
+            let sc = if self.rng.one_in(10) && !self.tame { Op::ScW } else { sc };
             self.code.put(Insn { rd, rs1, rs2: TEMP, rm, ..Insn::new(sc) });
         } else {
             let op = self.rng.pick(&self.kinds.atomics);
@@ -425,7 +435,7 @@ impl Body<'_> {
 
     /// A CSR that is there, in every way that does not show what may differ.
     fn csr(&mut self) {
-        if self.rng.one_in(12) {
+        if !self.tame && self.rng.one_in(12) {
             let number = (self.rng.next() & 0xfff) as u16;
             if usage(Csr(number)) == Use::All || usage(Csr(number)) == Use::Read {
                 let rd = self.rd();

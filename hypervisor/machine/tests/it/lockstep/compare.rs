@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use hart::{Access, BLOCKS_DEFAULT, Bus, Engine, Halt, Hart, Taken, Writer};
 use isa::disasm::Text;
-use isa::fields::{HSTATUS, MSTATUS};
+use isa::fields::{ENVCFG, HSTATUS, MSTATUS};
 use isa::{Cause, Csr, Exception, Format, Insn, Mode, Op, decode};
 use machine::{BareConfig, BareMachine, Platform};
 
@@ -71,6 +71,16 @@ impl Ours {
         let (hart, _) = below.hart_mut(0);
         hart.set_pc(RAM_BASE);
         Self { machine, engine: Engine::new(ISA, BLOCKS_DEFAULT) }
+    }
+
+    /// A register.
+    pub(crate) fn x(&self, reg: u8) -> u64 {
+        self.machine.machine().harts()[0].x(reg)
+    }
+
+    /// Whether it touched registers that no device has: elsewhere something else may be there.
+    pub(crate) fn strayed(&self) -> bool {
+        self.machine.refused_accesses() != 0
     }
 
     /// A hash of the hart and of memory.
@@ -245,7 +255,7 @@ impl Lockstep<'_> {
                     if pc != commit.pc || prv != commit.prv {
                         return self.elsewhere(mode, pc, commit).map(Some);
                     }
-                    return self.same_state(commit).map(|()| None);
+                    return self.same_state(commit);
                 }
             }
         }
@@ -286,7 +296,7 @@ impl Lockstep<'_> {
         }
     }
 
-    fn same_state(&mut self, commit: &Commit) -> Result<(), String> {
+    fn same_state(&mut self, commit: &Commit) -> Result<Option<End>, String> {
         if let Some((reg, value)) = commit.x {
             self.x[usize::from(reg)] = value;
             self.tolerate(commit, reg, value);
@@ -311,12 +321,15 @@ impl Lockstep<'_> {
             let aside = csr == Csr::MIP && commit.csrs.iter().any(|(csr, _)| *csr == Csr::HVIP.0);
             let counts = csr == Csr::MCYCLE || csr == Csr::MINSTRET;
             let Some(ours) = self.hart.csr(csr).filter(|_| !aside && !counts) else { continue };
+            if ours != *value && (ours ^ value) & !chosen(csr) == 0 {
+                return Ok(Some(End::Documented("field of a CSR that is WARL")));
+            }
             if ours != *value {
                 let what = format!("{csr} ours {ours:#x} Spike {value:#x}");
                 return Err(self.story(&what, commit));
             }
         }
-        self.same_stores(commit)
+        self.same_stores(commit).map(|()| None)
     }
 
     /// What was stored is in memory. Addresses are translated for some of them only: it takes long.
@@ -485,6 +498,16 @@ impl Lockstep<'_> {
             let _ = write!(text, " {csr} {:#x}", self.hart.csr(csr).unwrap_or(0));
         }
         text
+    }
+}
+
+/// What of a CSR may be legalised otherwise there; bodies avoid it, unless one is entered half-way.
+fn chosen(csr: Csr) -> u64 {
+    match csr {
+        Csr::MENVCFG | Csr::HENVCFG | Csr::SENVCFG => ENVCFG::FIOM.mask() | ENVCFG::CBIE.mask(),
+        Csr::MSTATUS => MSTATUS::MPP.mask(),
+        Csr::MEDELEG | Csr::HEDELEG => 1 << 19 | 1,
+        _ => 0,
     }
 }
 

@@ -9,6 +9,8 @@
 //!      336  nothing
 //! ```
 
+use std::ops::Range;
+
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const RAM_BASE: u64 = 0x8000_0000;
 pub(crate) const RAM_PAGES: usize = 512;
@@ -57,6 +59,14 @@ impl Image {
     pub(crate) fn put(&mut self, at: u64, bytes: &[u8]) {
         let at = usize::try_from(at - RAM_BASE).unwrap();
         self.0[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Clears bits of all words of these pages.
+    pub(crate) fn keep(&mut self, pages: Range<usize>, mask: u64) {
+        for word in self.0[pages.start * 4096..pages.end * 4096].chunks_exact_mut(8) {
+            let kept = mask.to_le_bytes();
+            word.iter_mut().zip(kept).for_each(|(byte, kept)| *byte &= kept);
+        }
     }
 
     pub(crate) fn put64(&mut self, at: u64, value: u64) {

@@ -19,6 +19,7 @@ use super::layout::{
     address,
 };
 use super::tables::Builder;
+use super::tame::{TAME_PTE, tamed};
 use crate::rng::Rng;
 
 /// Where to go on after a jump that led nowhere, or zero.
@@ -51,6 +52,16 @@ pub(crate) const FROMHOST: u64 = TOHOST + 64;
 
 impl Program {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::of(seed, false)
+    }
+
+    /// Of a tame program neither the course nor the last word depends on what may differ from one
+    /// machine to the next. That word, a sum of all data, is in a0 at the end; then it is printed.
+    pub(crate) fn tame(seed: u64) -> Self {
+        Self::of(seed, true)
+    }
+
+    fn of(seed: u64, tame: bool) -> Self {
         // Neighbouring seeds have nothing in common.
         let mut rng = Rng(seed.wrapping_mul(0xd6e8_feb8_6659_fd93));
         let rng = &mut rng;
@@ -62,13 +73,17 @@ impl Program {
         let firsts = [8, 9, 10].map(|mode| builder.first(mode)).to_vec();
         let guests = [8, 9, 10].map(|mode| builder.guest(mode)).to_vec();
         let tables = TABLES..builder.next;
-        image.put(address(HS_HANDLER), &hs_handler());
-        image.put(address(VS_HANDLER), &vs_handler());
+        if tame {
+            image.keep(tables.clone(), TAME_PTE);
+        }
+        image.put(address(HS_HANDLER), &hs_handler(tame));
+        image.put(address(VS_HANDLER), &vs_handler(tame));
 
         let mut writer = Writer {
             code: Code::at(RAM_BASE),
             rng,
-            kinds: Kinds::new(),
+            kinds: if tame { Kinds::tame() } else { Kinds::new() },
+            tame,
             values: Values { firsts, guests, stce: [false; 2] },
             weights: WEIGHTS,
         };
@@ -83,7 +98,8 @@ impl Program {
         let sweep = writer.code.here();
         let all = writer.rng.one_in(4);
         let pages = [tables, CODE..DATA, DATA..SPARE].into_iter();
-        let end = writer.sweep(pages.skip(if all { 0 } else { 2 }));
+        let end =
+            if tame { writer.sum() } else { writer.sweep(pages.skip(if all { 0 } else { 2 })) };
         let end = writer.code.address(end);
         let kernel = writer.code.finish();
         assert!(kernel.len() <= KERNEL_PAGES * 4096, "a kernel of {} bytes", kernel.len());
@@ -182,7 +198,7 @@ fn give_up(code: &mut Code) {
 }
 
 /// The part of a handler that HS and VS share. `sepc` and the like are those of the mode.
-fn handler(looks: &[Csr], enables: &[Csr], tinst: Option<Csr>) -> Vec<u8> {
+fn handler(looks: &[Csr], enables: &[Csr], tinst: Option<Csr>, tame: bool) -> Vec<u8> {
     let mut code = Code::at(0);
     vector_table(&mut code);
     let (lost, interrupt, fetch) = (code.label(), code.label(), code.label());
@@ -211,11 +227,11 @@ fn handler(looks: &[Csr], enables: &[Csr], tinst: Option<Csr>) -> Vec<u8> {
     code.csrw(Csr::SEPC, T4);
     // Nobody shall jump back to where a trap was.
     code.li(T4, 0);
+    forget(&mut code, tame);
     code.op(Op::Sret);
     code.bind(fetch);
     code.to(Op::Beq, RA, ZERO, lost);
-    code.csrw(Csr::SEPC, RA);
-    code.li(RA, 0);
+    to_ra(&mut code, Csr::SEPC, tame);
     code.op(Op::Sret);
     code.bind(interrupt);
     code.li(T6, 1);
@@ -225,6 +241,24 @@ fn handler(looks: &[Csr], enables: &[Csr], tinst: Option<Csr>) -> Vec<u8> {
     code.bind(lost);
     give_up(&mut code);
     code.finish()
+}
+
+/// The cause of a trap may be another one elsewhere: a tame program does not keep it.
+fn forget(code: &mut Code, tame: bool) {
+    if tame {
+        code.li(T3, 0);
+    }
+}
+
+/// Goes on where ra says, for this time.
+fn to_ra(code: &mut Code, epc: Csr, tame: bool) {
+    if tame {
+        // QEMU 7.2 keeps the lowest bit of what is written.
+        code.i(Op::Andi, RA, RA, -2);
+    }
+    code.csrw(epc, RA);
+    code.li(RA, 0);
+    forget(code, tame);
 }
 
 /// Goes to `fetch` if the cause in t3 is about an instruction that could not be fetched: it is no
@@ -242,22 +276,23 @@ fn is_fetch(code: &mut Code, fetch: Label) {
     code.to(Op::Bne, T6, ZERO, fetch);
 }
 
-fn hs_handler() -> Vec<u8> {
+fn hs_handler(tame: bool) -> Vec<u8> {
     let looks = [Csr::STVAL, Csr::HTVAL, Csr::SSTATUS, Csr::HSTATUS];
-    handler(&looks, &[Csr::SIE, Csr::HIE], Some(Csr::HTINST))
+    handler(&looks, &[Csr::SIE, Csr::HIE], Some(Csr::HTINST), tame)
 }
 
-fn vs_handler() -> Vec<u8> {
-    handler(&[Csr::STVAL, Csr::SSTATUS], &[Csr::SIE], None)
+fn vs_handler(tame: bool) -> Vec<u8> {
+    handler(&[Csr::STVAL, Csr::SSTATUS], &[Csr::SIE], None, tame)
 }
 
 /// Writes the kernel.
-struct Writer<'a> {
-    code: Code,
-    rng: &'a mut Rng,
+pub(super) struct Writer<'a> {
+    pub(super) code: Code,
+    pub(super) rng: &'a mut Rng,
     kinds: Kinds,
+    tame: bool,
     values: Values,
-    weights: [u64; N_ITEMS],
+    pub(super) weights: [u64; N_ITEMS],
 }
 
 impl Writer<'_> {
@@ -269,13 +304,35 @@ impl Writer<'_> {
         // Without these nothing much happens.
         self.weights[0] = self.weights[0].max(40);
         self.weights[4] = self.weights[4].max(100);
+        if self.tame {
+            self.tame_weights();
+        }
     }
 
-    fn set(&mut self, csr: Csr, value: u64) {
+    pub(super) fn set(&mut self, csr: Csr, value: u64) {
         self.code.set(csr, value, T5);
     }
 
     fn prologue(&mut self) {
+        if self.tame {
+            self.tame_prologue();
+        } else {
+            self.walls();
+        }
+        for reg in 0..32 {
+            let bits = self.rng.next();
+            self.code.li(T5, bits);
+            self.code.put(Insn { rd: reg, rs1: T5, ..Insn::new(Op::FmvDX) });
+        }
+        // A boot ROM may have left something.
+        for reg in 1..32 {
+            let value = any_word(self.rng);
+            self.code.li(reg, value);
+        }
+    }
+
+    /// Protection, and a timer that never fires.
+    fn walls(&mut self) {
         let mut cfg = 0x1f << (8 * (PMP_LAST - 8));
         // What is there after reset differs.
         self.code.csrw(Csr::PMPCFG0, ZERO);
@@ -290,16 +347,6 @@ impl Writer<'_> {
         self.code.li(T5, MTIMECMP);
         self.code.i(Op::Addi, T6, ZERO, -1);
         self.code.s(Op::Sd, T6, T5, 0);
-        for reg in 0..32 {
-            let bits = self.rng.next();
-            self.code.li(T5, bits);
-            self.code.put(Insn { rd: reg, rs1: T5, ..Insn::new(Op::FmvDX) });
-        }
-        // A boot ROM may have left something.
-        for reg in 1..32 {
-            let value = any_word(self.rng);
-            self.code.li(reg, value);
-        }
     }
 
     /// The set-up of an episode, and the handler that M has in it. Gives the body.
@@ -319,7 +366,7 @@ impl Writer<'_> {
     }
 
     fn m_handler(&mut self, over: Label) {
-        let code = &mut self.code;
+        let (code, tame) = (&mut self.code, self.tame);
         vector_table(code);
         code.csrr(T4, Csr::MEPC);
         for csr in [Csr::MTVAL, Csr::MTVAL2, Csr::MTINST, Csr::MSTATUS] {
@@ -346,11 +393,11 @@ impl Writer<'_> {
         code.i(Op::Addi, T4, T4, 4);
         code.csrw(Csr::MEPC, T4);
         code.li(T4, 0);
+        forget(code, tame);
         code.op(Op::Mret);
         code.bind(fetch);
         code.to(Op::Beq, RA, ZERO, ends);
-        code.csrw(Csr::MEPC, RA);
-        code.li(RA, 0);
+        to_ra(code, Csr::MEPC, tame);
         code.op(Op::Mret);
         code.bind(interrupt);
         code.li(T5, 1);
@@ -361,10 +408,12 @@ impl Writer<'_> {
 
     fn set_up(&mut self, handler: u64, at: u64, level: Level) -> Vec<u8> {
         self.set(Csr::MSTATUS, MSTATUS::FS.set(0, 3));
-        self.timers();
-        self.wires();
-        if self.rng.one_in(4) {
-            self.protection();
+        if !self.tame {
+            self.timers();
+            self.wires();
+            if self.rng.one_in(4) {
+                self.protection();
+            }
         }
         let [satp, vsatp] = [0; 2].map(|_| {
             let bare = self.rng.one_in(6);
@@ -393,6 +442,7 @@ impl Writer<'_> {
             Csr::HSTATUS,
         ] {
             let value = self.values.of(self.rng, csr);
+            let value = if self.tame { tamed(csr, value) } else { value };
             self.set(csr, value);
             match csr {
                 Csr::MIDELEG => wakes[0] = MIP::SSIP.is_set(value),
@@ -406,9 +456,13 @@ impl Writer<'_> {
         self.code.li(T6, 0);
         self.code.li(RA, 0);
         let mstatus = self.status(level);
+        let mstatus = if self.tame { tamed(Csr::MSTATUS, mstatus) } else { mstatus };
         self.set(Csr::MSTATUS, mstatus);
         self.code.op(Op::SfenceVma);
         self.code.op(Op::HfenceGvma);
+        if self.tame {
+            self.code.op(Op::HfenceVvma);
+        }
         let mirrored = [satp, vsatp].map(|atp| SATP::MODE.get(atp) >= 8);
         let body = Body {
             code: Code::at(at),
@@ -420,6 +474,7 @@ impl Writer<'_> {
             in_mirror: false,
             mirrored,
             wakes,
+            tame: self.tame,
             weights: self.weights,
         };
         body.write()
@@ -536,6 +591,6 @@ impl Writer<'_> {
     }
 }
 
-fn pmpaddr_csr(entry: usize) -> Csr {
+pub(super) fn pmpaddr_csr(entry: usize) -> Csr {
     Csr(Csr::PMPADDR0.0 + u16::try_from(entry).unwrap())
 }

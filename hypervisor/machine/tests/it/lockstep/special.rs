@@ -7,6 +7,7 @@ use super::asm::ZERO;
 use super::body::{Body, JUMP, Level, TEMP, TEMP2, table_address};
 use super::layout::{DATA, MIRROR, RAM_BASE, SPARE, WINDOW_PAGES};
 use super::tables::{any_pte, any_pte_of};
+use super::tame::TAME_PTE;
 
 impl Body<'_> {
     pub(crate) fn fence(&mut self) {
@@ -24,8 +25,11 @@ impl Body<'_> {
                     Op::SfenceWInval,
                     Op::SfenceInvalIr,
                 ]);
+                let op = if self.tame { Op::FenceI } else { op };
                 self.code.op(op);
             }
+            // QEMU 7.2 has another exception for them in VU.
+            _ if self.tame && self.level.user() => self.code.op(Op::FenceI),
             _ => {
                 let op = self.rng.pick(&self.kinds.fences);
                 self.code.put(Insn { rs1, rs2, ..Insn::new(op) });
@@ -141,6 +145,10 @@ impl Body<'_> {
 
     /// Writes an entry of a page table, and fences.
     pub(crate) fn change_table(&mut self) {
+        // U has no fence, and a call is none everywhere.
+        if self.tame && self.level.user() {
+            return;
+        }
         let guest = matches!(self.level, Level::M | Level::Hs) && self.rng.one_in(2);
         let list = if guest { &self.values.guests } else { &self.values.firsts };
         let space = self.rng.pick(list);
@@ -151,10 +159,11 @@ impl Body<'_> {
             (self.rng.below(WINDOW_PAGES as u64), any_pte(self.rng), space.leaves[1])
         };
         let pte = if guest { pte | isa::fields::PTE::U.mask() } else { pte };
+        let pte = if self.tame { pte & TAME_PTE } else { pte };
         let mirror = if self.level.user() { MIRROR - RAM_BASE } else { 0 };
         self.code.li(TEMP, table_address(leaf) + 8 * index + mirror);
         self.code.li(TEMP2, pte);
-        if self.rng.one_in(4) {
+        if self.rng.one_in(4) && !self.tame {
             let rd = self.rd();
             let (rs1, rs2) = (TEMP, TEMP2);
             self.code.put(Insn { rd, rs1, rs2, ..Insn::new(Op::AmoswapD) });
