@@ -59,6 +59,19 @@ fn a_machine_has_to_be_able_to() {
 }
 
 #[test]
+fn a_vm_can_be_had_with_any_extensions_that_dv_ext_is_among() {
+    let all = Extensions::ALL;
+    for (one, other) in Ext::ALL.iter().flat_map(|one| Ext::ALL.iter().map(move |o| (*one, *o))) {
+        let isa = all.without(one).without(other);
+        if isa.has(Ext::Xdv) && isa.check().is_ok() {
+            let config = driver::Config { isa, ..config(&request()) };
+            let started = Hu::start(config, &request()).err();
+            assert_eq!(started, None, "without {one} and {other}");
+        }
+    }
+}
+
+#[test]
 fn the_root_is_the_begin_of_the_pool() {
     for (gstage, mode) in [(Gstage::Sv39x4, 8), (Gstage::Sv48x4, 9), (Gstage::Sv57x4, 10)] {
         let request = VmRequest { gstage, ..request() };

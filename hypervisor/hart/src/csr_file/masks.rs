@@ -166,7 +166,8 @@ impl Hart {
     }
 
     pub(crate) fn counteren_mask(&self) -> u64 {
-        let counters = self.only_with(Ext::Zicntr, 7);
+        // TM is also what lets S and VS have their `stimecmp`, with or without `time`.
+        let counters = self.only_with(Ext::Zicntr, 7) | self.only_with(Ext::Sstc, 2);
         counters | self.only_with(Ext::Zihpm, 0xffff_fff8)
     }
 }
