@@ -42,8 +42,12 @@ pub(crate) fn request(config: &VmConfig) -> VmRequest {
 
 /// The VM over a driver that gives what is asked for.
 pub(crate) fn assemble(config: VmConfig, request: &VmRequest) -> Vm<Hu> {
-    let hu = Hu::start(Config::fitting(config.isa, request), request).unwrap();
-    Vm::new(hu, config).unwrap()
+    assemble_in(Config::fitting(config.isa, request), config, request)
+}
+
+/// The same on such a machine.
+pub(crate) fn assemble_in(machine: Config, config: VmConfig, request: &VmRequest) -> Vm<Hu> {
+    Vm::new(Hu::start(machine, request).unwrap(), config).unwrap()
 }
 
 /// All events as text, which compare equal if the runs do; and the guest's console.

@@ -5,6 +5,8 @@ mod dice;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod machines;
 #[cfg(test)]
 mod neighbour;

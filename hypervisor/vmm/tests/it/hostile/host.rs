@@ -1,0 +1,84 @@
+//! What a long series of runs costs the host: memory, which must not grow, and processor time.
+
+use super::tally::Tally;
+
+/// A report every so many seeds.
+const EVERY: u64 = 1000;
+/// The first report sets what memory is compared with; allocators keep some more than is used.
+const GROWTH_MAX_KIB: u64 = 64 << 10;
+/// A seed that takes longer than this on the processor is as good as a hang.
+const SEED_MAX_MS: u64 = 30_000;
+
+/// Watches a series, if it is a long one.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    on: bool,
+    n: u64,
+    first_kib: Option<u64>,
+    peak_kib: u64,
+    cpu_ns: u64,
+    slowest: (u64, u64),
+}
+
+impl Watch {
+    pub(crate) fn new(on: bool) -> Self {
+        Self { on, n: 0, first_kib: None, peak_kib: 0, cpu_ns: cpu_ns(), slowest: (0, 0) }
+    }
+
+    /// Says now and then how far the series is: before a seed, so that one that hangs is known.
+    pub(crate) fn before(&mut self, seed: u64, tally: &Tally) {
+        self.n += 1;
+        if self.on && self.n.is_multiple_of(EVERY) {
+            self.report(seed, tally);
+        }
+    }
+
+    pub(crate) fn after(&mut self, seed: u64) {
+        if !self.on {
+            return;
+        }
+        let now = cpu_ns();
+        let took_ms = (now - self.cpu_ns) / 1_000_000;
+        self.cpu_ns = now;
+        self.slowest = self.slowest.max((took_ms, seed));
+        assert!(took_ms < SEED_MAX_MS, "seed {seed} took {took_ms} ms");
+    }
+
+    pub(crate) fn end(&mut self, tally: &Tally) {
+        if self.on {
+            self.report(u64::MAX, tally);
+            say(&format!("{tally}"));
+        }
+    }
+
+    fn report(&mut self, seed: u64, tally: &Tally) {
+        let Some(kib) = resident_kib() else { return };
+        let first = *self.first_kib.get_or_insert(kib);
+        self.peak_kib = self.peak_kib.max(kib);
+        let (Tally { runs, steps, .. }, peak) = (tally, self.peak_kib);
+        let (slow_ms, slow) = self.slowest;
+        let cpu_s = self.cpu_ns / 1_000_000_000;
+        say(&format!("{runs} seeds, {steps} steps, {cpu_s} s on the processor; next {seed}"));
+        say(&format!("  resident {kib} KiB, at first {first}, at most {peak}"));
+        say(&format!("  slowest: seed {slow}, {slow_ms} ms"));
+        assert!(kib < first + GROWTH_MAX_KIB, "memory grew from {first} to {kib} KiB");
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a long series says how far it is")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Memory of this process; `None` where the host is not Linux.
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Processor time of this thread; zero where the host is not Linux.
+fn cpu_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
