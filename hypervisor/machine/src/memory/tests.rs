@@ -177,6 +177,18 @@ fn clearing_makes_everybody_forget() {
 }
 
 #[test]
+fn zeroing_what_was_never_written_touches_nothing() {
+    let mut memory = Memory::new(BASE, 3 * PAGE);
+    memory.store(PAGE, [7], Writer::Hart);
+    memory.write(BASE, &[0; 3 * PAGE], Writer::VmPlane).unwrap();
+    assert_eq!(memory.touched_bytes(), PAGE as u64);
+    assert_eq!(memory.load::<8>(PAGE), [0; 8]);
+    // A part of a page is a write like any other.
+    memory.write(BASE, &[0; PAGE - 1], Writer::VmPlane).unwrap();
+    assert_eq!(memory.touched_bytes(), 2 * PAGE as u64);
+}
+
+#[test]
 fn refuses_what_is_not_wholly_ram() {
     let mut memory = Memory::new(BASE, PAGE);
     let end = BASE + PAGE as u64;

@@ -67,6 +67,19 @@ fn a_reset_ends_the_run_or_starts_it_anew() {
     assert_eq!(vm.dv().driver_calls(), 0);
 }
 
+/// With a leaf of 1 GiB the VM plane does not know what of it the guest has written.
+#[test]
+fn a_reset_makes_no_memory_used_that_the_guest_left_alone() {
+    let mut config = code(&system_reset(1, 0));
+    (config.memory, config.leaf) = (1 << 30, Leaf::Giga);
+    let request = VmRequest { max_steps: 100, ..request(&config) };
+    let mut vm = assemble(config, &request);
+    assert_eq!(run(&mut vm).0, Stop::StepLimit);
+    assert!(vm.overview().n_resets > 5, "{:?}", vm.overview());
+    let touched = vm.dv().driver().machine().platform().memory().touched_bytes();
+    assert!(touched < 1 << 20, "{touched:#x} bytes");
+}
+
 #[test]
 fn the_step_limit_is_exact_and_can_be_moved() {
     let config = guest("demo", 4);
