@@ -5,11 +5,17 @@ mod book;
 #[cfg(test)]
 mod debian;
 #[cfg(test)]
+#[expect(dead_code, reason = "what the guests of `vmm` need besides")]
+#[path = "../../../vmm/tests/it/dice.rs"]
+mod dice;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
 mod guests;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod paced;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::tally::Tally;
 
 /// A report every so many seeds.
-const EVERY: u64 = 1000;
+const EVERY: u64 = 500;
 /// The first report sets what memory is compared with; allocators keep some more than is used.
 const GROWTH_MAX_KIB: u64 = 64 << 10;
 /// A seed that takes longer than this on the processor is as good as a hang.
@@ -18,11 +18,12 @@ pub(crate) struct Watch {
     peak_kib: u64,
     cpu_ns: u64,
     slowest: (u64, u64),
+    last: u64,
 }
 
 impl Watch {
     pub(crate) fn new(on: bool) -> Self {
-        Self { on, n: 0, first_kib: None, peak_kib: 0, cpu_ns: cpu_ns(), slowest: (0, 0) }
+        Self { on, n: 0, first_kib: None, peak_kib: 0, cpu_ns: cpu_ns(), slowest: (0, 0), last: 0 }
     }
 
     /// Says now and then how far the series is: before a seed, so that one that hangs is known.
@@ -34,6 +35,7 @@ impl Watch {
     }
 
     pub(crate) fn after(&mut self, seed: u64) {
+        self.last = seed;
         if !self.on {
             return;
         }
@@ -46,8 +48,7 @@ impl Watch {
 
     pub(crate) fn end(&mut self, tally: &Tally) {
         if self.on {
-            self.report(u64::MAX, tally);
-            say(&format!("{tally}"));
+            self.report(self.last + 1, tally);
         }
     }
 
@@ -55,12 +56,11 @@ impl Watch {
         let Some(kib) = resident_kib() else { return };
         let first = *self.first_kib.get_or_insert(kib);
         self.peak_kib = self.peak_kib.max(kib);
-        let (Tally { runs, steps, .. }, peak) = (tally, self.peak_kib);
+        let (peak, cpu_s) = (self.peak_kib, self.cpu_ns / 1_000_000_000);
         let (slow_ms, slow) = self.slowest;
-        let cpu_s = self.cpu_ns / 1_000_000_000;
-        say(&format!("{runs} seeds, {steps} steps, {cpu_s} s on the processor; next {seed}"));
-        say(&format!("  resident {kib} KiB, at first {first}, at most {peak}"));
-        say(&format!("  slowest: seed {slow}, {slow_ms} ms"));
+        say(&format!("{cpu_s} s on the processor, the slowest seed {slow} with {slow_ms} ms"));
+        say(&format!("{tally}\n  resident {kib} KiB, at first {first}, at most {peak}"));
+        say(&format!("next is seed {seed}"));
         assert!(kib < first + GROWTH_MAX_KIB, "memory grew from {first} to {kib} KiB");
     }
 }

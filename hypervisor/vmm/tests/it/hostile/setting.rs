@@ -51,7 +51,7 @@ impl Setting {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         let isa = extensions(dice);
         let memory = RAM_LEAST + PAGE * dice.pick(&[0, 1, 15, 256, 700]);
-        let giga = dice.one_in(64);
+        let giga = dice.one_in(200);
         let typed = dice.pick(&[0, 0, 1, 3, 10]);
         let mut gstages = vec![Gstage::Sv39x4];
         gstages.extend(isa.has(Ext::Sv48).then_some(Gstage::Sv48x4));
