@@ -3,12 +3,14 @@
 use isa::{Csr, Insn, Op, encode};
 
 pub(crate) const ZERO: u8 = 0;
+pub(crate) const RA: u8 = 1;
 /// Where a function's own registers begin: what an action works with.
 pub(crate) const S0: u8 = 8;
 pub(crate) const S1: u8 = 9;
 pub(crate) const A0: u8 = 10;
 pub(crate) const A6: u8 = 16;
 pub(crate) const A7: u8 = 17;
+pub(crate) const S2: u8 = 18;
 pub(crate) const T3: u8 = 28;
 pub(crate) const T4: u8 = 29;
 /// The two registers that belong to the trap handler; nobody else's value lives in them.

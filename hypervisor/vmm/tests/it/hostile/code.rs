@@ -4,8 +4,8 @@ use isa::compressed::CROWS;
 use isa::csr::{CSRS, Group};
 use isa::{Csr, Format, Insn, Op, ROWS, decode, encode};
 
-use super::asm::{Asm, S0, T4, T6, ZERO};
-use super::guest::Guest;
+use super::asm::{A0, Asm, RA, S0, S1, S2, T4, T6, ZERO};
+use super::guest::{BUFFERS, Guest};
 use crate::dice::Dice;
 
 /// Registers that get a value before the code runs.
@@ -14,10 +14,15 @@ const HAS_OFFSET: [Format; 5] =
     [Format::I, Format::Load, Format::Store, Format::FLoad, Format::FStore];
 const HAS_ROUNDING: [Format; 5] =
     [Format::R4, Format::FpRm, Format::Fp1Rm, Format::FpToXRm, Format::FpFromXRm];
+/// `jalr zero, 0(ra)`.
+const RET: u32 = 0x0000_8067;
 const SSTATUS_SPP: u64 = 1 << 8;
 
 pub(crate) fn action(guest: &mut Guest<'_>) {
     load_registers(guest);
+    if guest.dice.one_in(3) {
+        return rewrites(guest);
+    }
     if guest.dice.one_in(4) {
         // The code is VU-mode's; its first `ecall` ends it.
         let asm = &mut guest.asm;
@@ -49,6 +54,53 @@ pub(crate) fn load_registers(guest: &mut Guest<'_>) {
 
 fn value(guest: &mut Guest<'_>) -> u64 {
     if guest.dice.coin() { guest.buffer() } else { guest.number() }
+}
+
+/// A small function among the buffers, called again and again while it is changed: by stores of
+/// every width, by atomics, and by whatever devices and other vCPUs write there.
+fn rewrites(guest: &mut Guest<'_>) {
+    let (dice, asm) = (&mut *guest.dice, &mut guest.asm);
+    // Two vCPUs may have one place, and it may cross a page.
+    let place = BUFFERS + dice.pick(&[0, 0, 0xff8, 0xffe, 0x2000]) + 0x4000 * dice.below(2);
+    let n = dice.between(1, 6);
+    asm.li(S0, place);
+    for at in 0..n {
+        asm.li(S1, u64::from(small(dice)));
+        asm.store(Op::Sw, S1, S0, 4 * at.cast_signed());
+    }
+    asm.li(S1, u64::from(RET));
+    asm.store(Op::Sw, S1, S0, 4 * n.cast_signed());
+    asm.li(S2, dice.between(2, 6));
+    let again = asm.here();
+    for _ in 0..dice.between(1, 4) {
+        asm.i(Op::Jalr, RA, S0, 0);
+        let at = 4 * dice.below(n).cast_signed();
+        // The upper half of an instruction, and its last byte, are immediate and source.
+        let (op, shift, offset) =
+            dice.pick(&[(Op::Sw, 0, 0), (Op::Sh, 16, 2), (Op::Sb, 24, 3), (Op::AmoswapW, 0, 0)]);
+        asm.li(S1, u64::from(small(dice) >> shift));
+        if op == Op::AmoswapW {
+            asm.i(Op::Addi, T4, S0, at);
+            asm.insn(Insn { rd: ZERO, rs1: T4, rs2: S1, ..Insn::new(op) });
+        } else {
+            asm.store(op, S1, S0, at + offset);
+        }
+        if dice.one_in(4) {
+            asm.op(Op::FenceI);
+        }
+    }
+    asm.i(Op::Addi, S2, S2, -1);
+    asm.branch(Op::Bne, S2, ZERO, again);
+    asm.i(Op::Jalr, RA, S0, 0);
+}
+
+/// An instruction on `a0` to `a5` that neither jumps nor traps.
+fn small(dice: &mut Dice) -> u32 {
+    let mut reg = || A0 + u8::try_from(dice.below(6)).unwrap();
+    let (rd, rs1, rs2) = (reg(), reg(), reg());
+    let op = dice.pick(&[Op::Addi, Op::Xori, Op::Add, Op::Sub, Op::Sltu, Op::Addiw]);
+    let imm = dice.pick(&[1, 2, -1, 77, 2047, -2048]);
+    encode(&Insn { rd, rs1, rs2, imm, ..Insn::new(op) })
 }
 
 fn instruction(dice: &mut Dice, asm: &mut Asm) {
