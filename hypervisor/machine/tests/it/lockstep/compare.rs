@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use hart::{Access, BLOCKS_DEFAULT, Bus, Engine, Halt, Hart, Taken, Writer};
 use isa::disasm::Text;
-use isa::fields::{ENVCFG, HSTATUS, MSTATUS};
+use isa::fields::{ENVCFG, HSTATUS, MIP, MSTATUS, PMPCFG};
 use isa::{Cause, Csr, Exception, Format, Insn, Mode, Op, decode};
 use machine::{BareConfig, BareMachine, Platform};
 
-use super::layout::{RAM_BASE, RAM_PAGES};
+use super::layout::{CODE, RAM_BASE, RAM_PAGES, TABLES, address};
 use super::program::Program;
 use super::spike::{Commit, ISA, Spike};
 
@@ -150,6 +150,9 @@ impl Fnv {
     }
 }
 
+/// Step, pc, word, and what was stored where.
+type Shown = (u64, u64, u32, Option<(u64, u64, usize)>);
+
 /// A comparison under way.
 pub(crate) struct Lockstep<'a> {
     program: &'a Program,
@@ -160,7 +163,10 @@ pub(crate) struct Lockstep<'a> {
     x: [u64; 32],
     f: [u64; 32],
     shown: VecDeque<String>,
-    last: VecDeque<(u64, u64, u32)>,
+    last: VecDeque<Shown>,
+    /// A page table was changed since the last fence, return or trap.
+    unfenced: bool,
+    trapped_before: bool,
     quiet_since: u64,
     pub(crate) counts: Counts,
 }
@@ -181,6 +187,8 @@ pub(crate) fn compare(
         f: [0; 32],
         shown: VecDeque::new(),
         last: VecDeque::new(),
+        unfenced: false,
+        trapped_before: false,
         quiet_since: 0,
         counts: Counts::default(),
     };
@@ -208,8 +216,13 @@ impl Lockstep<'_> {
             if self.hart.pc() == self.program.end && commit.pc == self.program.end {
                 return Ok(End::Done);
             }
-            if let Some(end) = self.instruction(&commit)? {
-                return Ok(end);
+            match self.instruction(&commit) {
+                Ok(None) => self.note_tables(&commit),
+                Ok(Some(end)) => return Ok(end),
+                Err(_) if self.unfenced => {
+                    return Ok(End::Documented("table changed without a fence"));
+                }
+                Err(story) => return Err(story),
             }
             if commit.prv == 3 {
                 self.quiet_since = self.hart.steps();
@@ -233,6 +246,7 @@ impl Lockstep<'_> {
             match halt {
                 Halt::Trap(taken) => {
                     self.counts.traps += 1;
+                    self.trapped_before = true;
                     self.quiet_since = steps;
                     self.note_trap(&taken);
                     if let Some(end) = self.trapped(&taken) {
@@ -245,7 +259,7 @@ impl Lockstep<'_> {
                 | Halt::Yield
                 | Halt::Breakpoint
                 | Halt::Watchpoint(_) => {
-                    self.last.push_back((steps, pc, commit.word));
+                    self.last.push_back((steps, pc, commit.word, commit.stores.first().copied()));
                     if self.last.len() > SHOWN {
                         self.last.pop_front();
                     }
@@ -270,6 +284,21 @@ impl Lockstep<'_> {
         }
         let text = Text::of_word(word, pc);
         Err(self.story(&format!("ours ran {pc:#x} {text} in {mode:?}"), commit))
+    }
+
+    /// Spike goes on with entries of tables that it knows, up to a fence or a change of privilege.
+    fn note_tables(&mut self, commit: &Commit) {
+        let insn = decode(commit.word);
+        let fenced = insn.is_some_and(|insn| {
+            matches!(insn.op, Op::Mret | Op::Sret) || insn.row().fmt == Format::Fence2
+        });
+        if fenced || std::mem::take(&mut self.trapped_before) {
+            self.unfenced = false;
+        }
+        // Wherever RAM is mapped as a whole, the low bits of an address are those in RAM.
+        let in_ram = |va: u64| RAM_BASE | va & (RAM_PAGES as u64 * 4096 - 1);
+        let tables = address(TABLES)..address(CODE);
+        self.unfenced |= commit.stores.iter().any(|(va, ..)| tables.contains(&in_ram(*va)));
     }
 
     /// WRS.NTO with TW or VTW traps only if it would not end in a bounded time: here it does end.
@@ -398,7 +427,7 @@ impl Lockstep<'_> {
     /// Of a store whose second page faults Spike has written the first part.
     fn partial_store(&mut self, taken: &Taken) -> Option<End> {
         if taken.trap.tval & 0xfff != 0 {
-            return None;
+            return self.within_block(taken);
         }
         let insn = decode(self.word_at(taken.from, taken.pc)?)?;
         let fmt = insn.row().fmt;
@@ -406,6 +435,15 @@ impl Lockstep<'_> {
         let va = self.hart.x(insn.rs1).wrapping_add(offset.cast_unsigned());
         let crosses = va & 0xfff != 0 && va | 0xfff == taken.trap.tval.wrapping_sub(1);
         (crosses && fmt != Format::Amo).then_some(End::Documented("store over two pages"))
+    }
+
+    /// Where a `cbo.zero` faults Spike tells the begin of the block.
+    fn within_block(&mut self, taken: &Taken) -> Option<End> {
+        if taken.trap.tval & 63 == 0 {
+            return None;
+        }
+        let insn = decode(self.word_at(taken.from, taken.pc)?)?;
+        (insn.op == Op::CboZero).then_some(End::Documented("cbo.zero within its block"))
     }
 
     /// What is at this address for this mode.
@@ -459,8 +497,12 @@ impl Lockstep<'_> {
 
     fn story(&self, what: &str, commit: &Commit) -> String {
         let mut text = format!("{what}\n");
-        for (step, pc, word) in &self.last {
-            let _ = writeln!(text, "  step {step:7} {pc:#018x} {}", Text::of_word(*word, *pc));
+        for (step, pc, word, store) in &self.last {
+            let _ = write!(text, "  step {step:7} {pc:#018x} {}", Text::of_word(*word, *pc));
+            if let Some((va, value, _)) = store {
+                let _ = write!(text, " [{va:#x}] = {value:#x}");
+            }
+            let _ = writeln!(text);
         }
         let _ = writeln!(text, "  the last traps of ours:");
         self.shown.iter().for_each(|line| {
@@ -507,6 +549,12 @@ fn chosen(csr: Csr) -> u64 {
         Csr::MENVCFG | Csr::HENVCFG | Csr::SENVCFG => ENVCFG::FIOM.mask() | ENVCFG::CBIE.mask(),
         Csr::MSTATUS => MSTATUS::MPP.mask(),
         Csr::MEDELEG | Csr::HEDELEG => 1 << 19 | 1,
+        // Timers when STCE changes.
+        Csr::MIP => MIP::STIP.mask() | MIP::VSTIP.mask(),
+        // NA4 of each of the eight.
+        Csr(number) if (Csr::PMPCFG0.0..=Csr::PMPCFG14.0).contains(&number) => {
+            PMPCFG::A.mask() * 0x0101_0101_0101_0101
+        }
         _ => 0,
     }
 }
