@@ -19,6 +19,10 @@ pub(crate) use hart::NS_PER_TICK;
 /// Steps of a turn if nothing else is asked for.
 pub const QUANTUM_DEFAULT: u64 = 10_000;
 
+/// Guest time in ns up to which the clock can jump: enough is left for all steps that anybody will
+/// make, so that it never comes to its end, where it would begin again.
+const JUMP_MAX_NS: u64 = 1 << 63;
+
 /// What a machine is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -64,7 +68,8 @@ pub enum Ran {
     },
     /// A turn is over.
     SliceEnd,
-    /// Nobody can run before this guest time in ns (the alarm counts); never, if there is none.
+    /// Nobody can run before this guest time in ns (the alarm counts); never, if there is none that
+    /// the clock can reach.
     Idle(Option<u64>),
     /// The machine has made that many steps.
     StepLimit,
@@ -302,9 +307,9 @@ impl Machine {
         self.alarm_ns = at_ns;
     }
 
-    /// Nobody can run: guest time goes on to `to_ns`.
+    /// Nobody can run: guest time goes on to `to_ns`, but to no more than 2^63 (in 292 years).
     pub fn advance(&mut self, to_ns: u64) {
-        self.now_ns = self.now_ns.max(to_ns);
+        self.now_ns = self.now_ns.max(to_ns.min(JUMP_MAX_NS));
     }
 
     /// The guest time in ns up to which nobody can run, `u64::MAX` if that is for ever; `None` if
@@ -440,7 +445,7 @@ impl Machine {
     fn deadline_ns(&self) -> Option<u64> {
         let off = (0..self.harts.len()).filter(|hart| self.is_off(*hart));
         let deadlines = off.map(|hart| self.hart_deadline_ns(hart));
-        deadlines.chain(self.alarm_ns).min().filter(|at| *at != u64::MAX)
+        deadlines.chain(self.alarm_ns).min().filter(|at| *at <= JUMP_MAX_NS)
     }
 
     fn hart_deadline_ns(&self, hart: usize) -> u64 {

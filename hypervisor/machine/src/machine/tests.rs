@@ -123,6 +123,21 @@ fn time_jumps_when_nobody_can_run() {
 }
 
 #[test]
+fn the_clock_does_not_come_to_its_end() {
+    let mut machine = machine(100, &[SLEEP]);
+    // Ticks of 100 ns: due 15 ns before the clock would begin again.
+    set_timer(&mut machine, 0, u64::MAX / 100);
+    assert_eq!(machine.run(u64::MAX), Ran::SliceEnd);
+    assert_eq!(machine.run(u64::MAX), Ran::Idle(None));
+    machine.advance(u64::MAX);
+    let before = machine.now_ns();
+    assert_eq!(machine.run(u64::MAX), Ran::Idle(None));
+    set_timer(&mut machine, 0, 0);
+    assert_eq!(machine.run(machine.steps() + 50), Ran::StepLimit);
+    assert_eq!(machine.now_ns(), before + 50);
+}
+
+#[test]
 fn nobody_and_nothing_to_wait_for() {
     let mut machine = machine(100, &[SLEEP, COUNT]);
     machine.stop(1);
