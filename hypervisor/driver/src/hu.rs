@@ -318,6 +318,8 @@ impl Dv for Hu {
         }
         let Some(vm) = self.driver.vm_mut(self.slot) else { return Err(Denied) };
         vm.started = true;
+        // A trap that was not waited for is over as well.
+        vm.trapped.retain(|waits| *waits != vcpu);
         let then = vm.vcpus[vcpu].then;
         if self.in_guest(hart) {
             self.apply(hart, then);

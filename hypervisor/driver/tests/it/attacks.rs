@@ -157,6 +157,7 @@ attacks! {
         a_vm_that_ends_takes_no_hart_or_memory_with_it [];
         the_driver_is_not_called_by_a_guest_or_a_stopped_vm_plane [];
         a_storm_of_timers_does_not_starve_a_neighbour [];
+        a_vm_plane_that_waits_for_none_of_its_traps_fills_no_memory [];
     }
 }
 

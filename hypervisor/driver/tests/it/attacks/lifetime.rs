@@ -4,7 +4,7 @@ use driver::Driver;
 use dv::{Denied, Dv, Virq, Window, Woken};
 use hart::{Bus, Hart};
 use isa::fields::HUSTATUS;
-use isa::{Csr, Extensions, Mode};
+use isa::{Csr, Extensions, Mode, Op};
 use machine::HartState;
 
 use super::scene::*;
@@ -95,13 +95,13 @@ fn busy() -> Scene {
     code.extend([
         addi(A0, 0, 3),
         csrw(Csr::VIPI0, A0),
-        isa::Insn { rs1: A1, rs2: A1, ..isa::Insn::new(isa::Op::Sd) },
+        isa::Insn { rs1: A1, rs2: A1, ..isa::Insn::new(Op::Sd) },
         ecall(),
         wfi(),
-        i(isa::Op::Jal, 0, 0, -20),
+        i(Op::Jal, 0, 0, -20),
     ]);
     program(&mut scene, 0, &code);
-    program(&mut scene, 0x800, &[addi(A0, A0, 1), csrw(Csr::SIE, A0), i(isa::Op::Jal, 0, 0, -8)]);
+    program(&mut scene, 0x800, &[addi(A0, A0, 1), csrw(Csr::SIE, A0), i(Op::Jal, 0, 0, -8)]);
     scene.set_csr(0, Csr::VTIMECMP, 2).unwrap();
     scene.set_csr(0, Csr::VTIMECTL, 1 | 4 << 1).unwrap();
     enter(&mut scene, 0, 0);
@@ -251,7 +251,7 @@ pub(super) fn a_recycled_vm_id_has_no_vcpu_of_its_last_owner() {
 pub(super) fn a_recycled_vm_id_uses_no_translation_of_its_last_owner() {
     twice(|| {
         let mut code = page_address(A1, 3).to_vec();
-        code.extend([i(isa::Op::Ld, A0, A1, 0), ecall()]);
+        code.extend([i(Op::Ld, A0, A1, 0), ecall()]);
         let mut scene = Scene::new();
         let ram = scene.windows()[0].hpa;
         map(&mut scene, 3, leaf(ram + 0x9000));
@@ -326,7 +326,7 @@ pub(super) fn a_storm_of_timers_does_not_starve_a_neighbour() {
             csrw(Csr::STIMECMP, A0),
             wfi(),
             addi(A0, A0, 1),
-            i(isa::Op::Jal, 0, 0, -12),
+            i(Op::Jal, 0, 0, -12),
         ];
         program(&mut scene, 0, &code);
         scene.set_max_steps(u64::MAX);
@@ -342,5 +342,22 @@ pub(super) fn a_storm_of_timers_does_not_starve_a_neighbour() {
         let (now, theirs) = (hu.driver().machine().steps(), hu.steps());
         assert!(theirs * 4 > now, "{theirs} of {now} steps");
         hu
+    });
+}
+
+#[test]
+pub(super) fn a_vm_plane_that_waits_for_none_of_its_traps_fills_no_memory() {
+    twice(|| {
+        let mut scene = Scene::running(&[ecall(), i(Op::Jal, 0, 0, -4)]);
+        for _ in 0..2 {
+            // It traps while the neighbour waits, who is told nothing of it.
+            scene.as_neighbour(|hu| assert_eq!([hu.wait(), hu.wait()], [Woken::Slice; 2]));
+            assert_eq!(scene.csr(0, Csr::UCAUSE), Ok(10));
+            skip(&mut scene, 0);
+        }
+        // Of all of them it hears the last.
+        assert_eq!(trap(&mut scene, 0), 10);
+        assert_eq!(scene.wait(), Woken::Slice);
+        scene.unharmed()
     });
 }
