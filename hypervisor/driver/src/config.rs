@@ -115,7 +115,8 @@ pub struct VmRequest {
     pub guest_ram: u64,
     /// Bytes of the second window, the G-stage's tables: readable and writable for page walks.
     pub pool: u64,
-    /// Bytes that the VM may grow by in emergencies; a machine made for it has them besides.
+    /// Bytes that the VM may grow by in emergencies. They are kept for it, in one piece, so that
+    /// no neighbour can take them.
     pub spare: u64,
     /// Exceptions that go to HU, as bits. What of them could go to the guest does not.
     pub exceptions: u64,

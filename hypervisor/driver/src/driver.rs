@@ -21,6 +21,8 @@ fn vmid_of(slot: usize) -> u16 {
     u16::try_from(slot + 1).unwrap_or(VmId::NOBODY.0)
 }
 
+const NO_MEMORY: Window = Window { hpa: 0, size: 0 };
+
 /// The right to one VM. There is one of each: it cannot be copied, and destroying the VM takes it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct VmId(u16);
@@ -57,8 +59,8 @@ pub(crate) struct Vm {
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) windows: Vec<Window>,
     pub(crate) max_steps: u64,
-    /// Bytes that it may still grow by.
-    spare: u64,
+    /// What it may still grow by: memory that is kept for it, all zero.
+    spare: Window,
     /// The machine has one alarm: that of the VM whose VM plane waits.
     pub(crate) alarm_ns: Option<u64>,
     /// The step at which its shift ends, if it takes turns.
@@ -160,7 +162,7 @@ impl Driver {
             windows: Vec::new(),
             max_steps: 0,
             shift_end: 0,
-            spare: 0,
+            spare: NO_MEMORY,
             alarm_ns: None,
             limit: 0,
             shared: None,
@@ -225,7 +227,7 @@ impl Driver {
         let shares = request.harts != Harts::Own;
         let harts = self.free_harts(request.vcpus, shares)?;
         let id = self.free_id()?;
-        let windows = self.take_windows(request)?;
+        let (windows, spare) = self.take_memory(request)?;
         let shared = match request.harts {
             Harts::Own => None,
             Harts::Shared { quantum } => {
@@ -237,7 +239,7 @@ impl Driver {
             vcpus: harts.iter().map(|hart| self.vcpu(*hart)).collect(),
             windows,
             max_steps: request.max_steps,
-            spare: request.spare,
+            spare,
             alarm_ns: None,
             shift_end: u64::MAX,
             limit: request.max_steps,
@@ -294,6 +296,7 @@ impl Driver {
             }
             self.frames.give_back(window.hpa, window.size);
         }
+        self.frames.give_back(vm.spare.hpa, vm.spare.size);
         self.turn_to(was_on);
     }
 
@@ -364,8 +367,8 @@ impl Driver {
         vcpus.iter().map(|vcpu| self.machine.harts()[vcpu.hart].steps() - vcpu.steps_before).sum()
     }
 
-    /// Another window for a VM: an emergency. `None` if there is no memory, if the VM did not
-    /// announce that it might need so much, or if there is no room for the window in `pmpcfg`.
+    /// Another window for a VM: an emergency. `None` if the VM did not announce that it might need
+    /// so much, or if there is no room for the window in `pmpcfg`.
     pub(crate) fn grow(&mut self, slot: usize, bytes: u64) -> Option<Window> {
         let vm = self.vms.get_mut(slot)?.as_mut()?;
         vm.calls += u64::from(vm.started);
@@ -373,11 +376,15 @@ impl Driver {
             return None;
         }
         let size = align_up(bytes.max(1), PAGE)?;
-        if size > vm.spare && on(Check::SpareOnly) {
+        let window = if size <= vm.spare.size {
+            let hpa = vm.spare.hpa;
+            vm.spare = Window { hpa: hpa + size, size: vm.spare.size - size };
+            Window { hpa, size }
+        } else if on(Check::SpareOnly) {
             return None;
-        }
-        let window = Window { hpa: self.frames.take(size, PAGE)?, size };
-        vm.spare = vm.spare.saturating_sub(size);
+        } else {
+            Window { hpa: self.frames.take(size, PAGE)?, size }
+        };
         vm.windows.push(window);
         let on_harts = vm.shared.is_none() || self.on == Some(slot);
         for vcpu in vm.vcpus.iter().filter(|_| on_harts) {
@@ -411,20 +418,25 @@ impl Driver {
         Ok(VmId(id))
     }
 
-    fn take_windows(&mut self, request: &VmRequest) -> Result<Vec<Window>, CreateError> {
-        let mut windows: Vec<Window> = Vec::with_capacity(WINDOWS_MAX);
-        for size in [request.guest_ram, request.pool] {
-            match self.frames.take(size, alignment(size)) {
-                Some(hpa) => windows.push(Window { hpa, size }),
-                None => {
-                    for window in windows {
-                        self.frames.give_back(window.hpa, window.size);
-                    }
-                    return Err(CreateError::Memory { size });
-                }
-            }
+    /// The windows of a new VM, and what is kept for its emergencies.
+    fn take_memory(&mut self, request: &VmRequest) -> Result<(Vec<Window>, Window), CreateError> {
+        let wanted = [
+            (request.guest_ram, alignment(request.guest_ram)),
+            (request.pool, alignment(request.pool)),
+            // Windows are whole pages.
+            (request.spare & !(PAGE - 1), PAGE),
+        ];
+        let mut taken: Vec<Window> = Vec::with_capacity(WINDOWS_MAX);
+        for (size, align) in wanted {
+            let hpa = if size == 0 { Some(0) } else { self.frames.take(size, align) };
+            let Some(hpa) = hpa else {
+                taken.iter().for_each(|window| self.frames.give_back(window.hpa, window.size));
+                return Err(CreateError::Memory { size });
+            };
+            taken.push(Window { hpa, size });
         }
-        Ok(windows)
+        let spare = taken.pop().unwrap_or(NO_MEMORY);
+        Ok((taken, spare))
     }
 
     fn vcpu(&self, hart: usize) -> Vcpu {
@@ -529,7 +541,7 @@ impl Driver {
                 feed(window.size);
             }
             vm.trapped.iter().for_each(|vcpu| feed(*vcpu as u64));
-            feed(vm.spare);
+            feed(vm.spare.size);
             feed(vm.alarm_ns.unwrap_or(u64::MAX));
             feed(u64::from(vm.killed.get().is_some()));
             feed(u64::from(vm.started));

@@ -47,6 +47,9 @@ impl Frames {
 
     /// Gives back what was taken; it has to be zero again.
     pub(crate) fn give_back(&mut self, hpa: u64, size: u64) {
+        if size == 0 {
+            return;
+        }
         let at = self.free.partition_point(|range| range.start < hpa);
         self.free.insert(at, hpa..hpa + size);
         self.free.dedup_by(|later, earlier| {

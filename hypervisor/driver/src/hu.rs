@@ -26,8 +26,8 @@ pub struct Hu {
 }
 
 impl Hu {
-    /// The view of a VM of this driver. (With the right to a VM of another driver there is nothing
-    /// to be seen: no vCPU, no window.)
+    /// The view of a VM of this driver. (Drivers do not know each other: the right to a VM of
+    /// another driver is taken for that to the VM with the same id.)
     #[must_use]
     pub fn new(mut driver: Driver, id: VmId) -> Self {
         let slot = id.slot();

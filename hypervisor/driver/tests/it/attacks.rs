@@ -139,6 +139,7 @@ attacks! {
         no_two_vms_have_the_same_memory [WindowsApart];
         a_window_that_no_hart_could_check_is_not_granted [WindowCount];
         a_vm_does_not_take_all_the_memory_that_is_left [SpareOnly];
+        a_vm_has_the_memory_that_it_announced_whatever_others_took [];
         a_vm_plane_does_not_move_the_clock_of_those_who_run [TimeOfAll];
         a_vm_plane_does_not_take_the_alarm_of_a_neighbour [];
     }

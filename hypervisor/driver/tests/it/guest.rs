@@ -26,7 +26,7 @@ pub(crate) const A1: u8 = 11;
 pub(crate) const A2: u8 = 12;
 
 pub(crate) fn request() -> VmRequest {
-    VmRequest { pool: POOL, ..VmRequest::new(GUEST_RAM) }
+    VmRequest { pool: POOL, spare: 1 << 20, ..VmRequest::new(GUEST_RAM) }
 }
 
 pub(crate) fn config(request: &VmRequest) -> Config {

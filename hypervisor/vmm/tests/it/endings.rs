@@ -164,7 +164,8 @@ fn the_counter_of_driver_calls_moves_in_an_emergency() {
 fn an_emergency_that_cannot_be_met_stops_the_vm_with_a_reason() {
     let mut config = guest("two_stage_fault", 1);
     config.leaf = Leaf::Page;
-    let request = VmRequest { pool: ROOT + 3 * PAGE, ..request(&config) };
+    // Nothing was announced for an emergency.
+    let request = VmRequest { pool: ROOT + 3 * PAGE, spare: 0, ..request(&config) };
     // RAM for the driver and the two windows, which follow each other, and not a page more.
     let ram_size = DRIVER + request.guest_ram + request.pool;
     let below = Config { ram_size, ..Config::fitting(config.isa, &request) };

@@ -150,7 +150,7 @@ fn scheduler(n_harts: usize, shift: u64) -> Scheduler<Resident> {
     let request = VmRequest { vcpus: n_harts, ..VmRequest::new(MEMORY) };
     let fitting = Config::fitting(isa::Extensions::ALL, &request);
     // The quantum of VMs with harts of their own, of which there are none.
-    let driver = Driver::new(Config { ram_size: 64 << 20, quantum: 123, ..fitting }).unwrap();
+    let driver = Driver::new(Config { ram_size: 80 << 20, quantum: 123, ..fitting }).unwrap();
     Scheduler::new(driver, shift)
 }
 

@@ -58,6 +58,7 @@ fn request(rng: &mut Rng) -> VmRequest {
     VmRequest {
         vcpus: VCPUS,
         pool: POOL_PAGES << 12,
+        spare: 0,
         exceptions,
         interrupts,
         ..VmRequest::new(RAM_PAGES << 12)
