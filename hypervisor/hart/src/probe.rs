@@ -229,12 +229,13 @@ impl Hart {
 
     /// A write by a device, the VM plane or a debugger to these bytes of physical memory.
     pub fn written(&mut self, hpa: u64, len: u64) {
-        if let Some(reserved) = self.reservation {
-            if hpa < reserved + 64 && reserved < hpa.saturating_add(len) {
-                self.reservation = None;
-            }
-        }
+        self.reservation = unwritten_by(self.reservation, hpa, len);
     }
+}
+
+/// What is left of a reservation of 64 bytes after a write to these bytes of physical memory.
+pub(crate) fn unwritten_by(reservation: Option<u64>, hpa: u64, len: u64) -> Option<u64> {
+    reservation.filter(|at| hpa >= at + 64 || *at >= hpa.saturating_add(len))
 }
 
 /// A bus through which nothing can be changed.

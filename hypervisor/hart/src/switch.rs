@@ -10,6 +10,7 @@
 use isa::{Interrupt, Mode};
 
 use crate::hart::{Hart, Trap};
+use crate::probe::unwritten_by;
 
 /// What of a thread on a hart is in no register.
 ///
@@ -58,9 +59,6 @@ impl Hart {
 impl Unwritten {
     /// A write by somebody else to these bytes of physical memory.
     pub fn written(&mut self, hpa: u64, len: u64) {
-        self.reservation = self.reservation.filter(|reserved| {
-            let touched = hpa < reserved + 64 && *reserved < hpa.saturating_add(len);
-            !touched
-        });
+        self.reservation = unwritten_by(self.reservation, hpa, len);
     }
 }
