@@ -3,8 +3,8 @@
 //! The granularity is 4 KiB (G = 10: NA4 does not exist, addresses are compared by page), so that
 //! a page is allowed or refused as a whole and the answer can be cached with its translation.
 //!
-//! An entry whose `V` bit (bit 5) is set confines guests of a delegated VM: it applies to accesses
-//! with V=1, to HLV and HSV and to the reads of both stages' tables, and to nothing else.
+//! An entry whose `V` bit (bit 5) is set confines guests of a delegated VM: it applies to their
+//! accesses, to HLV and HSV of HU and to both stages' tables, and to nothing else.
 
 use isa::Check;
 use isa::fields::PMPCFG;

@@ -33,7 +33,7 @@ checks! {
     "CSRs" {
         1 HuCsrInU "in U, a CSR of HU is an illegal instruction";
         2 HuCsrInGuest "with V=1, a CSR of DV-ext is a virtual instruction";
-        3 VipiNeedsVie "with V=1, `vipi0` to `vipi3` are a virtual instruction while VIE is clear";
+        3 VipiNeedsVie "with V=1, `vipi*` are a virtual instruction without VIE or `hstatus.HU`";
         4 KernelCsrInHu "in HU, `sedeleg`, `sideleg` and `h_vmid` are illegal instructions";
         5 HugatpReadOnly "in HU, a write of `hugatp` is an illegal instruction";
         6 VitrWriteOnly "a read of `hu_vitr` is an illegal instruction";

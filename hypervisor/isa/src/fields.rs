@@ -218,7 +218,7 @@ fields! {
         W 1 1 "write";
         X 2 1 "execute";
         A 3 2 "0 off, 1 TOR, 2 NA4, 3 NAPOT";
-        V 5 1 "for accesses of a guest, and for no other (DV-ext)";
+        V 5 1 "for accesses of a guest of HU, and for no other (DV-ext)";
         L 7 1 "locked, and binding M";
     }
 

@@ -244,6 +244,7 @@ pub(crate) const GOALS: &[(&str, &[&str])] = &[
         "given::a_window_does_not_end_within_a_page_of_somebody_else",
         "given::a_window_that_no_hart_could_check_is_not_granted",
         "given::a_vm_does_not_take_all_the_memory_that_is_left",
+        "given::a_vm_has_the_memory_that_it_announced_whatever_others_took",
         "given::a_vm_plane_does_not_move_the_clock_of_those_who_run",
         "memory::a_vm_plane_reads_nothing_outside_of_its_windows",
         "memory::a_vm_plane_and_its_devices_write_nothing_outside_of_its_windows"]),
