@@ -11,6 +11,7 @@ use session::ExitKind;
 
 use crate::files::{report, root};
 use crate::layers::LAYERS;
+use crate::tables::with_tables;
 
 /// Pages of this book with tables from here. The chapter on DV-ext belongs to the tests of `isa`.
 const PAGES: &[&str] = &["architecture.md", "exits.md", "guests.md"];
@@ -170,26 +171,6 @@ fn never() -> String {
     text
 }
 
-/// The page with what stands between `<!-- table: NAME -->` and `<!-- end -->` written anew.
-fn with_tables(page: &str) -> String {
-    let mut text = String::new();
-    let mut inside = false;
-    for line in page.lines() {
-        inside &= line != "<!-- end -->";
-        if !inside {
-            text.push_str(line);
-            text.push('\n');
-        }
-        let name = line.strip_prefix("<!-- table: ").and_then(|rest| rest.strip_suffix(" -->"));
-        if let Some(name) = name {
-            inside = true;
-            write!(text, "\n{}\n", table(name)).unwrap();
-        }
-    }
-    assert!(!inside, "a table has no end");
-    text
-}
-
 #[test]
 fn tables_are_those_of_the_sources() {
     let mut findings = Vec::new();
@@ -197,7 +178,7 @@ fn tables_are_those_of_the_sources() {
     for name in PAGES.iter().chain(sandbox) {
         let path = format!("docs/src/{name}");
         let page = read(&path);
-        let fresh = with_tables(&page);
+        let fresh = with_tables(&page, table);
         if page != fresh && std::env::var_os("UPDATE").is_some() {
             fs::write(root().join(&path), &fresh).unwrap();
         } else if page != fresh {

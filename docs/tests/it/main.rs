@@ -7,4 +7,6 @@ mod files;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod tables;
+#[cfg(test)]
 mod tidy;

@@ -19,6 +19,9 @@ mod refusals;
 #[cfg(test)]
 mod table;
 #[cfg(test)]
+#[path = "../../../../docs/tests/it/tables.rs"]
+mod tables;
+#[cfg(test)]
 mod twins;
 #[cfg(test)]
 mod windows;

@@ -6,11 +6,13 @@ use isa::csr::{CSRS, CsrRow, Group};
 use isa::fields::{HU_VITR, HUSTATUS, NamedField, PMPCFG, VTIMECTL};
 use isa::{Check, Csr, Exception, Ext, Insn, Interrupt, ROWS, decode};
 
+use crate::tables::with_tables;
+
 const CHAPTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/dv-ext.md");
 
 /// The table of this name in Markdown.
-fn table(name: &str) -> Option<String> {
-    Some(match name {
+fn table(name: &str) -> String {
+    match name {
         "csrs" => csrs(|row| row.group == Group::Dv),
         "views" => csrs(|row| row.group == Group::Hu),
         "instructions" => instructions(),
@@ -20,8 +22,8 @@ fn table(name: &str) -> Option<String> {
         "hu_vitr" => fields(HU_VITR::FIELDS),
         "pmpcfg" => fields(PMPCFG::FIELDS),
         "checks" => checks(),
-        _ => return None,
-    })
+        _ => panic!("no table is called {name}"),
+    }
 }
 
 fn csrs(wanted: impl Fn(&CsrRow) -> bool) -> String {
@@ -88,32 +90,10 @@ fn checks_are_numbered_from_one() {
     assert_eq!(numbers, expected);
 }
 
-/// The chapter with what stands between `<!-- table: NAME -->` and `<!-- end -->` written anew.
-fn with_tables(chapter: &str) -> String {
-    let mut text = String::new();
-    let mut inside = false;
-    for line in chapter.lines() {
-        inside &= line != "<!-- end -->";
-        if !inside {
-            text.push_str(line);
-            text.push('\n');
-        }
-        let name = line.strip_prefix("<!-- table: ").and_then(|rest| rest.strip_suffix(" -->"));
-        if let Some(name) = name {
-            inside = true;
-            text.push('\n');
-            text.push_str(&table(name).unwrap_or_else(|| panic!("no table is called {name}")));
-            text.push('\n');
-        }
-    }
-    assert!(!inside, "a table of {CHAPTER} has no end");
-    text
-}
-
 #[test]
 fn chapter_shows_the_tables_of_the_crate() {
     let chapter = std::fs::read_to_string(CHAPTER).unwrap();
-    let fresh = with_tables(&chapter);
+    let fresh = with_tables(&chapter, table);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(CHAPTER, &fresh).unwrap();
     } else {

@@ -4,3 +4,6 @@
 mod binutils;
 #[cfg(test)]
 mod chapter;
+#[cfg(test)]
+#[path = "../../../../docs/tests/it/tables.rs"]
+mod tables;

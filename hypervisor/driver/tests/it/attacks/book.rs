@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use super::{ATTACKS, GOALS};
+use crate::tables::with_tables;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/attacks.md");
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/attacks");
@@ -55,31 +56,18 @@ fn goals() -> String {
     text
 }
 
-/// The page with what stands between `<!-- table: NAME -->` and `<!-- end -->` written anew.
-fn with_tables(page: &str) -> String {
-    let mut text = String::new();
-    let mut inside = false;
-    for line in page.lines() {
-        inside &= line != "<!-- end -->";
-        if !inside {
-            text.push_str(line);
-            text.push('\n');
-        }
-        let table = match line {
-            "<!-- table: attacks -->" => attacks(),
-            "<!-- table: goals -->" => goals(),
-            _ => continue,
-        };
-        inside = true;
-        text.push_str(&format!("\n{table}\n"));
+fn table(name: &str) -> String {
+    match name {
+        "attacks" => attacks(),
+        "goals" => goals(),
+        _ => panic!("no table is called {name}"),
     }
-    text
 }
 
 #[test]
 fn the_page_shows_the_attacks() {
     let page = fs::read_to_string(PAGE).unwrap();
-    let fresh = with_tables(&page);
+    let fresh = with_tables(&page, table);
     if std::env::var_os("UPDATE").is_some() {
         fs::write(PAGE, &fresh).unwrap();
     } else {
