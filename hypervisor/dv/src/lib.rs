@@ -214,7 +214,7 @@ pub trait Dv {
     /// Calls the driver for another window of this size (an emergency: the pool ran dry).
     ///
     /// # Errors
-    /// [`Denied`] if there is no memory left.
+    /// [`Denied`] if the VM did not announce that it might need so much, or has too many windows.
     fn grow(&mut self, bytes: u64) -> Result<Window, Denied>;
 
     /// Driver calls since the VM started.
