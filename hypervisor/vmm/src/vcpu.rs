@@ -151,6 +151,7 @@ impl<D: Dv> Vm<D> {
             Woken::Alarm => {
                 self.bus.alarm_over();
                 self.devices_due()?;
+                self.flush_lines(host);
                 None
             }
             Woken::Idle(deadline) => self.idle(deadline, host)?,
@@ -212,10 +213,7 @@ impl<D: Dv> Vm<D> {
                 self.stream.vm(step, state, &mut host.sinks);
             }
         }
-        let output = self.bus.output();
-        if output.last() == Some(&b'\n') || output.len() >= LINE_MAX {
-            self.flush_console(host);
-        }
+        self.flush_lines(host);
     }
 
     /// Puts the vCPU where the handler wants it.
@@ -320,6 +318,14 @@ impl<D: Dv> Vm<D> {
             // Commands were served above, and will be at the next turn.
             (Idle::Attention, _) => Ok(None),
             (Idle::Deadline | Idle::Never, None) => Ok(Some(End::Deadlock)),
+        }
+    }
+
+    /// Sends what the guest has written so far, if that is a line or much.
+    fn flush_lines(&mut self, host: &mut Host<'_>) {
+        let output = self.bus.output();
+        if output.last() == Some(&b'\n') || output.len() >= LINE_MAX {
+            self.flush_console(host);
         }
     }
 

@@ -19,6 +19,9 @@ pub const OUTPUT_LIMIT: usize = 64 << 10;
 /// Most bytes of one output request; what is more is dropped and counted.
 pub const REQUEST_LIMIT: usize = 1 << 20;
 
+/// Guest time that each byte takes of output for which the driver had to wait.
+const BYTE_NS: u64 = 1;
+
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
 
@@ -104,10 +107,10 @@ impl VirtioMmio<Console> {
     /// Moves everything sent so far to the end of `out`.
     pub fn take_output(&mut self, out: &mut Vec<u8>) {
         let output = &mut self.device_mut().output;
-        let stalled = output.len() >= OUTPUT_LIMIT;
+        let bytes = output.len();
         out.append(output);
-        if stalled {
-            self.mark(TRANSMIT, 0);
+        if bytes >= OUTPUT_LIMIT {
+            self.rest(TRANSMIT, BYTE_NS * bytes as u64);
         }
     }
 

@@ -21,6 +21,14 @@ const RETRY_NS: u64 = 1000;
 struct Slot {
     queue: Queue,
     due: Option<u64>,
+    /// Not served before this time, whatever the driver says.
+    rests_until: u64,
+}
+
+impl Slot {
+    fn new(max: u16) -> Slot {
+        Slot { queue: Queue::new(max), due: None, rests_until: 0 }
+    }
 }
 
 /// A virtio device of type `D` behind memory-mapped registers.
@@ -48,7 +56,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     /// The registers in front of `device`, as after a reset.
     #[must_use]
     pub fn new(device: D) -> VirtioMmio<D> {
-        let slots = device.queues().iter().map(|max| Slot { queue: Queue::new(*max), due: None });
+        let slots = device.queues().iter().map(|max| Slot::new(*max));
         VirtioMmio {
             slots: slots.collect(),
             device,
@@ -103,7 +111,16 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     pub(super) fn mark(&mut self, queue: usize, latency_ns: u64) {
         let at = self.now.saturating_add(latency_ns);
         if let Some(slot) = self.slots.get_mut(queue) {
-            slot.due = Some(slot.due.map_or(at, |due| due.min(at)));
+            slot.due = Some(slot.due.map_or(at, |due| due.min(at)).max(slot.rests_until));
+        }
+    }
+
+    /// Lets `queue` be for `pause_ns`: it has had its share of work, and is then served again. No
+    /// notification brings that forward.
+    pub(super) fn rest(&mut self, queue: usize, pause_ns: u64) {
+        let until = self.now.saturating_add(pause_ns);
+        if let Some(slot) = self.slots.get_mut(queue) {
+            (slot.due, slot.rests_until) = (Some(until), until);
         }
     }
 
@@ -147,7 +164,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         self.interrupt = 0;
         self.broken = None;
         for slot in &mut self.slots {
-            *slot = Slot { queue: Queue::new(slot.queue.max()), due: None };
+            *slot = Slot::new(slot.queue.max());
         }
         self.device.reset();
     }
@@ -217,10 +234,10 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         let mut bytes = 0;
         // A request may write to its own ring: even then there is an end to the loop.
         let mut turns = 2 * u32::from(queue.size());
+        let mut had_enough = false;
         while self.device.wants(index) {
             if bytes > RUN_BYTES || turns == 0 {
-                let pause = self.device.latency_ns().max(RETRY_NS);
-                slot.due = Some(self.now.saturating_add(pause));
+                had_enough = true;
                 break;
             }
             let Some(chain) = queue.pop(mem, features)? else {
@@ -234,6 +251,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
         if queue.interrupts_since(mem, features, before)? {
             self.interrupt |= USED_BUFFER;
+        }
+        if had_enough {
+            self.rest(index, self.device.latency_ns().max(RETRY_NS));
         }
         Ok(())
     }
@@ -357,6 +377,7 @@ impl<D: VirtioDevice> Digest for VirtioMmio<D> {
         for slot in &self.slots {
             slot.queue.digest(sink);
             feed_option(sink, slot.due);
+            feed(sink, slot.rests_until);
         }
         self.device.digest(sink);
     }

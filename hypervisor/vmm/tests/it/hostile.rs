@@ -189,16 +189,17 @@ fn hostile_guests_end_the_same_way_twice() {
     let mut failed = Vec::new();
     for seed in seeds.clone().unwrap_or(SEEDS) {
         watch.before(seed, &tally);
-        if catch_unwind(AssertUnwindSafe(|| check(seed, &mut tally))).is_err() {
+        let done = catch_unwind(AssertUnwindSafe(|| check(seed, &mut tally))).is_ok();
+        if !watch.after(seed) || !done {
+            let end = seed + 1;
             failed.push(format!(
-                "HOSTILE_SEEDS={seed}..{} cargo test -p vmm --test it hostile -- --nocapture",
-                seed + 1
+                "HOSTILE_SEEDS={seed}..{end} cargo test -p vmm --test it hostile -- --nocapture"
             ));
+            host::say(&format!("failed, or took too long: {}", failed[failed.len() - 1]));
             if failed.len() > FAILURES_MAX {
                 break;
             }
         }
-        watch.after(seed);
     }
     watch.end(&tally);
     assert!(failed.is_empty(), "seeds failed; to run one of them:\n{}", failed.join("\n"));

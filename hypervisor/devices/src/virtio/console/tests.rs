@@ -62,6 +62,26 @@ fn undrained_output_holds_up_the_driver() {
     assert_eq!(output(&mut driver).len(), OUTPUT_LIMIT);
 }
 
+/// A driver with much to say cannot have its owner do nothing else: guest time goes on meanwhile.
+#[test]
+fn output_that_has_to_wait_takes_time_whatever_the_driver_says() {
+    let mut driver = start();
+    let block = driver.filled(&[7; OUTPUT_LIMIT]);
+    driver.add(TRANSMIT, &[block], &[]);
+    driver.submit(TRANSMIT, &[block], &[]);
+    driver.run();
+    let drained = driver.now;
+    assert_eq!(output(&mut driver).len(), OUTPUT_LIMIT);
+    let later = drained + OUTPUT_LIMIT as u64;
+    assert_eq!(driver.mmio.deadline(), Some(later));
+    driver.put(QUEUE_NOTIFY, TRANSMIT as u64);
+    assert_eq!(driver.mmio.deadline(), Some(later));
+    driver.mmio.run(later - 1, &mut driver.ram);
+    assert_eq!(output(&mut driver).len(), 0);
+    driver.run();
+    assert_eq!(output(&mut driver).len(), OUTPUT_LIMIT);
+}
+
 #[test]
 fn an_overlong_request_is_cut_and_counted() {
     let mut driver = start();

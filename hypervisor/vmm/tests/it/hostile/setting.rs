@@ -60,7 +60,12 @@ impl Setting {
             vcpus: dice.pick(&[1, 1, 1, 1, 2, 2, 3, 4, 8]),
             memory: if giga { (1 << 30) + 7 * PAGE } else { memory },
             isa,
-            max_steps: dice.pick(&[300, 2_000, 5_000, 10_000, 20_000, 20_000, 50_000, 200_000]),
+            // A reset takes time in proportion to the RAM that is mapped.
+            max_steps: if giga {
+                2_000
+            } else {
+                dice.pick(&[300, 2_000, 5_000, 10_000, 20_000, 20_000, 50_000, 200_000])
+            },
             behind: dice.pick(&[
                 Behind::Nothing,
                 Behind::ReadOnly,
