@@ -70,6 +70,9 @@ pub enum MonitorError {
     /// Standard output is a file or a pipe.
     #[error("standard output is not a terminal")]
     NotATerminal,
+    /// Keys cannot be read.
+    #[error("standard input is not a terminal")]
+    NoKeyboard,
     /// `TERM=dumb`.
     #[error("the terminal cannot move its cursor (TERM=dumb)")]
     DumbTerminal,

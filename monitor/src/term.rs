@@ -15,9 +15,10 @@ use ratatui::crossterm::event::{
 use ratatui::crossterm::style::force_color_output;
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute, queue};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::drive::{Event, Host};
 use crate::keys::{Code, Key};
@@ -34,12 +35,12 @@ static OWNER: Mutex<Owner> = Mutex::new(Owner::Shell);
 static HOOK: Once = Once::new();
 
 /// Whose the terminal is at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Owner {
     /// Whoever started this program.
     Shell,
-    /// The monitor.
-    Monitor,
+    /// The monitor; the mode is that of before.
+    Monitor(Termios),
     /// Whoever started this program, and the monitor does not get it again.
     ShellForGood,
 }
@@ -50,7 +51,7 @@ fn owner() -> MutexGuard<'static, Owner> {
 }
 
 fn is_ours() -> bool {
-    *owner() == Owner::Monitor
+    matches!(*owner(), Owner::Monitor(_))
 }
 
 /// A frame's bytes. They leave only by `flush`, so that an unwinding loop leaves no half frame
@@ -67,7 +68,7 @@ impl Write for Frame {
     fn flush(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.0);
         let owner = owner();
-        if bytes.is_empty() || *owner != Owner::Monitor {
+        if bytes.is_empty() || !matches!(*owner, Owner::Monitor(_)) {
             return Ok(());
         }
         let mut out = io::stdout().lock();
@@ -134,6 +135,9 @@ pub(crate) fn check() -> Result<(), MonitorError> {
     if !io::stdout().is_terminal() {
         return Err(MonitorError::NotATerminal);
     }
+    if !io::stdin().is_terminal() {
+        return Err(MonitorError::NoKeyboard);
+    }
     if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
         return Err(MonitorError::DumbTerminal);
     }
@@ -142,13 +146,20 @@ pub(crate) fn check() -> Result<(), MonitorError> {
 
 fn take() -> Result<(), MonitorError> {
     let mut owner = owner();
-    if *owner == Owner::ShellForGood {
+    if matches!(*owner, Owner::ShellForGood) {
         return Err(MonitorError::GivenBack);
     }
-    *owner = Owner::Monitor;
-    let taken = enable_raw_mode().and_then(|()| {
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
-    });
+    let before = tcgetattr(io::stdin()).map_err(io::Error::from)?;
+    let mut raw = before.clone();
+    raw.make_raw();
+    *owner = Owner::Monitor(before);
+    // crossterm is told once that the mode is raw, for it reads Ctrl-J by that. To bring a mode
+    // back it would open `/dev/tty` where the terminal has hung up: no closed process may.
+    let taken = enable_raw_mode()
+        .and_then(|()| Ok(tcsetattr(io::stdin(), OptionalActions::Now, &raw)?))
+        .and_then(|()| {
+            execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+        });
     if taken.is_err() {
         give_back_from(&mut owner);
     }
@@ -169,18 +180,17 @@ pub(crate) fn give_back_for_good() {
 
 /// There is nobody to tell if it fails.
 fn give_back_from(owner: &mut Owner) {
-    if *owner == Owner::Monitor {
-        *owner = Owner::Shell;
-        // First what does not wait for the terminal to take bytes.
-        let _ = disable_raw_mode();
-        let _ = execute!(
-            io::stdout(),
-            EndSynchronizedUpdate,
-            DisableBracketedPaste,
-            LeaveAlternateScreen,
-            cursor::Show
-        );
-    }
+    let Owner::Monitor(before) = owner else { return };
+    // First what does not wait for the terminal to take bytes.
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+    *owner = Owner::Shell;
+    let _ = execute!(
+        io::stdout(),
+        EndSynchronizedUpdate,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        cursor::Show
+    );
 }
 
 impl Drop for Term {

@@ -35,9 +35,6 @@ impl Confine {
             tracing::info!("--no-sandbox: this process keeps its rights");
             return;
         };
-        if plan.ui == Ui::Terminal {
-            take_terminal();
-        }
         let begun = Sandbox::begin(plan);
         for lack in begun.lacks() {
             tracing::warn!("{lack}");
@@ -53,11 +50,10 @@ impl Confine {
     }
 }
 
-/// Makes the terminal standard input where that is something else.
+/// Makes the terminal standard input where that is something else: later it cannot be opened.
 ///
-/// Whoever asks for the terminal would open it each time, to give it back at the end, too. Without
-/// a terminal the terminal UI says so.
-fn take_terminal() {
+/// Without a terminal the terminal UI says so.
+pub(crate) fn take_terminal() {
     if !io::stdin().is_terminal()
         && let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty")
     {

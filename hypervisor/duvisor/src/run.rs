@@ -10,12 +10,12 @@ use isa::Extensions;
 use monitor::{Colors, Monitor, Outcome};
 use sandbox::Ui;
 use session::{Capabilities, Client, Command, Request, Session, link};
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 use vmm::layout::RAM_BASE;
 use vmm::{Leaf, Segment, VmConfig};
 
 use crate::args::{self, Run, World};
-use crate::confine::Confine;
+use crate::confine::{self, Confine};
 use crate::events::JsonLines;
 use crate::guest::{self, Loaded};
 use crate::host::Live;
@@ -26,8 +26,8 @@ use crate::{blame, disk, plane, report, say, setup, signals};
 const SAMPLE_EVERY: u32 = 64;
 
 /// What is said where a closed process was about to do what it never does.
-const VIOLATION: &str = "duvisor: stopped: this process made a system call that it never makes \
-     (it was refused): an error of this program, or a guest that got out of its VM";
+const VIOLATION: &str = "stopped: this process tried a system call that it never makes (it was \
+     not made): an error of this program, or a guest that got out of its VM";
 
 /// Carries out `run`; gives the exit code.
 pub(crate) fn run(options: &Run) -> Result<u8> {
@@ -58,6 +58,7 @@ pub(crate) fn run(options: &Run) -> Result<u8> {
     let ui = if options.headless { Ui::Headless } else { Ui::Terminal };
     let confine = Confine::new(options.no_sandbox, ui, options.boot.disk.as_ref());
     if !options.headless {
+        confine::take_terminal();
         monitor::check_terminal()
             .map_err(|error| anyhow!("{error}: use --headless to run without one"))?;
         return watched(options, &name, vm, confine);
@@ -141,7 +142,8 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, mut confine: Confine) -
     info!(?outcome, "the terminal UI ended");
     if violated.load(Ordering::Relaxed) {
         // Nobody knows whether the thread that did it still listens.
-        say::note(VIOLATION);
+        error!("{VIOLATION}");
+        say::note(&format!("duvisor: {VIOLATION}"));
         return Ok(crate::EXIT_INTERNAL);
     }
     // Whatever ended the monitor ends the run.

@@ -23,8 +23,8 @@ use super::screen::size;
 const QUEUE_MAX: usize = 256;
 /// The thread looks whether it is still wanted after so long.
 const LOOK: Duration = Duration::from_millis(50);
-/// A thread that has not come back from its first look after this stands behind half an escape
-/// sequence: by then crossterm has all that it opens.
+/// A thread that runs and has not come back from its first look after this stands behind half an
+/// escape sequence: by then crossterm has all that it opens.
 const START: Duration = Duration::from_secs(2);
 /// A thread that is not gone after this stands behind a closed terminal, and is left there.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -42,8 +42,9 @@ impl Reader {
         let done = Arc::new(AtomicBool::new(false));
         let (sender, events) = sync_channel(QUEUE_MAX);
         let is_done = Arc::clone(&done);
-        let (here, started) = sync_channel(1);
+        let (here, started) = sync_channel(2);
         thread::Builder::new().name("terminal".into()).spawn(move || {
+            let _ = here.send(Ok(()));
             let first = event::poll(Duration::ZERO).map(drop);
             let failed = first.is_err();
             let _ = here.send(first);
@@ -51,9 +52,11 @@ impl Reader {
                 read(&sender, &is_done);
             }
         })?;
-        match started.recv_timeout(START) {
-            Ok(first) => first?,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        // However long it takes: a thread cannot begin in a process that has been closed.
+        if started.recv().is_ok()
+            && let Ok(first) = started.recv_timeout(START)
+        {
+            first?;
         }
         Ok(Self { events, done })
     }

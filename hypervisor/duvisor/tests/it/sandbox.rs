@@ -124,7 +124,8 @@ struct Watched {
 
 impl Watched {
     fn start(mut command: Command) -> Self {
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let terminal =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
         resize(&terminal, 100, 30);
@@ -182,6 +183,21 @@ fn the_terminal_ui_calls_what_is_on_the_list_and_nothing_else() {
     run.expect("LIVE");
     assert_eq!(run.quit(), Some(0));
     only_allowed(Plan { ui: Ui::Terminal, disk: Disk::None }, &trace);
+}
+
+/// Nobody opens another terminal to give that one back.
+#[test]
+fn a_terminal_that_was_closed_is_no_violation() {
+    let events = text(scratch("closed-terminal.jsonl"));
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "demo", "--events", &events]);
+    let mut run = Watched::start(command);
+    run.expect("LIVE");
+    let Watched { mut child, terminal, .. } = run;
+    drop(terminal);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let written = std::fs::read_to_string(&events).unwrap();
+    assert!(written.ends_with("\"state\":{\"ended\":\"user\"}}\n"), "the file is not whole");
 }
 
 /// A line of a status file of each thread.

@@ -188,6 +188,39 @@ fn what_cannot_be_run_is_said_before_the_terminal_is_touched() {
     assert!(left.contents.contains("use --headless"), "{}", left.contents);
 }
 
+/// A call that is never made raises this.
+#[test]
+fn a_violation_ends_the_run_and_gives_the_terminal_back() {
+    let terminal = demo(&[]);
+    terminal.signal(Signal::SYS);
+    let left = terminal.given_back();
+    assert_eq!(left.code, 3, "{}", left.contents);
+    assert!(left.contents.contains("tried a system call that it never makes"), "{}", left.contents);
+}
+
+/// `duvisor run` behind another program whose standard input is no terminal.
+fn without_a_keyboard(through: &str) -> Terminal {
+    let line = format!("exec {through} \"$0\" run </dev/null");
+    Terminal::start("sh".as_ref(), &["-c", &line, env!("CARGO_BIN_EXE_duvisor")], &[])
+}
+
+#[test]
+fn keys_come_from_the_terminal_where_standard_input_is_none() {
+    let mut terminal = without_a_keyboard("");
+    terminal.until(|it| it.shows("sbi-call"));
+    assert!(terminal.is_raw());
+    terminal.send("qy");
+    assert_eq!(terminal.given_back().code, 0);
+}
+
+#[test]
+fn a_session_without_a_terminal_has_no_keys() {
+    let left = without_a_keyboard("setsid -w").given_back();
+    assert_eq!(left.code, 2, "{}", left.contents);
+    assert!(left.contents.contains("standard input is not a terminal: use --headless"));
+    assert!(!String::from_utf8_lossy(&left.written).contains('\x1b'));
+}
+
 /// The parameters of every `ESC [ … m`.
 fn colours(written: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(written);
