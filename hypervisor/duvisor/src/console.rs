@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anyhow::Result;
 use rustix::termios::{self, OptionalActions, Termios};
 use session::{Event, Sink};
+
+use crate::threads;
 
 /// Reads that may wait for the guest; a paste that is longer waits in the terminal.
 const TYPED_MAX: usize = 64;
@@ -66,11 +69,9 @@ fn before() -> MutexGuard<'static, Option<Termios>> {
 ///
 /// Ctrl-A x sets `quit`; Ctrl-A Ctrl-A types one Ctrl-A. Only on a terminal: in a pipe, bytes are
 /// bytes.
-pub(crate) fn read_stdin(terminal: bool, quit: Arc<AtomicBool>) -> Receiver<Vec<u8>> {
+pub(crate) fn read_stdin(terminal: bool, quit: Arc<AtomicBool>) -> Result<Receiver<Vec<u8>>> {
     let (sender, receiver) = sync_channel(TYPED_MAX);
-    let (here, started) = sync_channel(1);
-    std::thread::spawn(move || {
-        let _ = here.send(());
+    threads::start("input", move || {
         let mut keys = Keys { escaped: false, terminal };
         let mut buf = [0; 1024];
         loop {
@@ -87,10 +88,8 @@ pub(crate) fn read_stdin(terminal: bool, quit: Arc<AtomicBool>) -> Receiver<Vec<
                 }
             }
         }
-    });
-    // What a thread does before it comes to its own code, it may not do later.
-    let _ = started.recv();
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 fn send(sender: &SyncSender<Vec<u8>>, typed: Vec<u8>) -> Result<(), ()> {

@@ -17,6 +17,7 @@ mod run;
 mod say;
 mod setup;
 mod signals;
+mod threads;
 mod values;
 
 use std::io::{self, IsTerminal};

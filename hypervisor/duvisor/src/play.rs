@@ -114,13 +114,14 @@ pub(crate) fn headless(
 ) -> Result<(Ended, bool)> {
     let quit = Arc::new(AtomicBool::new(false));
     let signal = Arc::new(AtomicBool::new(false));
-    signals::set_on_end(&[&quit, &signal])?;
     let script = setup::script(world)?;
     let lines = JsonLines::new(world.events.as_deref(), world.digest, &[&quit])?;
-    let raw = RawMode::enter();
     confine.begin();
+    signals::set_on_end(&[&quit, &signal])?;
+    let raw = RawMode::enter();
     let interactive = !world.warp && script.is_none();
     let typed = interactive.then(|| read_stdin(raw.is_terminal(), Arc::clone(&quit)));
+    let typed = typed.transpose()?;
     debug!(terminal = raw.is_terminal(), interactive, paced = !world.warp, "console");
     confine.close()?;
     let mut inputs = Live::new(typed, script, !world.warp, quit);

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use isa::Extensions;
 use monitor::{Colors, Monitor, Outcome};
 use sandbox::Ui;
 use session::{Capabilities, Client, Command, Request, Session, link};
-use tracing::{debug, error, info};
+use tracing::{error, info};
 use vmm::layout::RAM_BASE;
 use vmm::{Leaf, Segment, VmConfig};
 
@@ -20,7 +19,7 @@ use crate::events::JsonLines;
 use crate::guest::{self, Loaded};
 use crate::host::Live;
 use crate::play::{self, Ended};
-use crate::{blame, disk, plane, report, say, setup, signals};
+use crate::{blame, disk, plane, report, say, setup, signals, threads};
 
 /// One exit in this many has its handler timed, unless all have.
 const SAMPLE_EVERY: u32 = 64;
@@ -110,8 +109,6 @@ fn summary(ended: &Ended) -> String {
 /// The terminal UI in this thread, the VM in another one.
 fn watched(options: &Run, name: &str, mut vm: plane::Vm, mut confine: Confine) -> Result<u8> {
     let (stop, violated) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    signals::set_on_end(&[&stop])?;
-    signals::set_on_violation(&[&violated, &stop])?;
     let (mut client, mut server) =
         link(Capabilities { live: true, control: true, time_travel: false });
     let script = setup::script(&options.world)?;
@@ -121,19 +118,17 @@ fn watched(options: &Run, name: &str, mut vm: plane::Vm, mut confine: Confine) -
     let lines = JsonLines::new(events.as_deref(), *digest, &[&quit, &stop])?;
     let vm_quit = Arc::clone(&quit);
     confine.begin();
+    signals::set_on_end(&[&stop])?;
+    signals::set_on_violation(&[&violated, &stop])?;
     let (go, wait) = sync_channel::<()>(0);
-    let runner = thread::Builder::new().name("vm".to_owned()).spawn(move || {
-        // First it is there, then it may go on.
-        wait.recv().and_then(|()| wait.recv()).ok()?;
+    let runner = threads::start("vm", move || {
+        wait.recv().ok()?;
         let mut inputs = Live::new(None, script, pace, vm_quit);
         let ended = play::play(&mut vm, &mut inputs, None, Some(&mut server), lines);
         // The last screen can still be asked about.
         vm.linger(&mut server);
         Some(ended)
-    });
-    let runner = runner.context("starting the VM's thread")?;
-    debug!("thread vm started");
-    go.send(()).context("the VM's thread is gone")?;
+    })?;
     let monitor = Monitor::enter(monitor_options(options, name, &stop));
     let monitor = monitor.context("the terminal UI")?;
     confine.close()?;

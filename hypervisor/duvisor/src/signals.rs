@@ -5,7 +5,6 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,10 +13,10 @@ use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGSYS, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ,
 };
 use signal_hook::low_level::{pipe, signal_name};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::host::host_now;
-use crate::{EXIT_INTERRUPTED, console};
+use crate::{EXIT_INTERRUPTED, console, threads};
 
 /// Every signal that would end the program and can be heard, but for those of its own bugs.
 const ENDING: [i32; 8] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU];
@@ -52,19 +51,7 @@ pub(crate) fn set_on_end(flags: &[&Arc<AtomicBool>]) -> Result<()> {
             flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
         }
     };
-    spawn("signals", hear)
-}
-
-/// Starts a thread and waits until it runs: how it begins is nothing that a closed process does.
-fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()> {
-    let (runs, begun) = sync_channel(0);
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _ = runs.send(());
-        f();
-    });
-    thread.with_context(|| format!("starting the thread {name}"))?;
-    begun.recv().with_context(|| format!("the thread {name} is gone"))?;
-    debug!("thread {name} started");
+    threads::start("signals", hear)?;
     Ok(())
 }
 
@@ -87,7 +74,7 @@ fn hear_of(signals: &[i32]) -> io::Result<(PipeReader, Arc<AtomicUsize>)> {
 fn rescuer() -> Result<(SyncSender<()>, Receiver<()>)> {
     let (rescue, asked) = sync_channel(1);
     let (done, is_back) = sync_channel(1);
-    spawn("rescue", move || {
+    threads::start("rescue", move || {
         if asked.recv().is_ok() {
             console::give_back();
             monitor::give_back();

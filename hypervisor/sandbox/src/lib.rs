@@ -1,9 +1,9 @@
 //! What this process may still ask of the host's kernel once a guest runs: next to nothing.
 //!
 //! Everything that a run needs is opened first. Then, in two steps, the process gives up the rest
-//! for good: [`Sandbox::begin`] while it has one thread, [`Sandbox::close`] when all of its threads
-//! are there and before the guest's first instruction. Of several filters the kernel obeys the
-//! strictest answer:
+//! for good: [`Sandbox::begin`] while it has one thread (Landlock is a thread's own, and of those
+//! that it starts), [`Sandbox::close`] when all of its threads are there and before the guest's
+//! first instruction. Of several filters the kernel obeys the strictest answer:
 //!
 //! * what nobody calls in good faith ([`NEVER`]) ends the process, or raises SIGSYS where there is
 //!   a terminal to be given back;
