@@ -84,7 +84,7 @@ fn help_lines(theme: Theme) -> Vec<Line<'static>> {
         for row in REGISTRY.iter().filter(|row| row.context == context) {
             let keys: Vec<String> = row.keys.iter().map(ToString::to_string).collect();
             lines.push(Line::from(vec![
-                Span::styled(format!("   {:<16}", keys.join("  ")), theme.style(Role::Key)),
+                Span::styled(format!("   {:<19}", keys.join("  ")), theme.style(Role::Key)),
                 Span::raw(row.help),
             ]));
         }
