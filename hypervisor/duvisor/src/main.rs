@@ -20,7 +20,7 @@ mod signals;
 mod threads;
 mod values;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::path::Path;
 use std::process::ExitCode;
@@ -86,8 +86,15 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         }
         Verb::Completions { shell } => {
             let mut command = Cli::command();
-            clap_complete::generate(*shell, &mut command, "duvisor", &mut io::stdout());
-            Ok(0)
+            // It panics where writing fails: memory takes everything.
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut command, "duvisor", &mut text);
+            match io::stdout().write_all(&text) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    Err(error).context("writing the completion script to standard output")
+                }
+                _ => Ok(0),
+            }
         }
     }
 }

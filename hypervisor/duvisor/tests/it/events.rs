@@ -191,6 +191,17 @@ fn completions_print_for_every_shell() {
 }
 
 #[test]
+fn completions_that_cannot_be_written_are_an_error_and_no_panic() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_duvisor"));
+    let output = command.args(["completions", "bash"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("duvisor: writing the completion script to standard output: "));
+    duvisor_unread(&["completions", "zsh"]).ended(0);
+}
+
+#[test]
 fn guests_are_listed_with_what_they_show() {
     let list = duvisor(&["guest", "list"]).ended(0).out;
     for guest in images::Catalogue::new().iter() {
