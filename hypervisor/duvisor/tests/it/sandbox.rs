@@ -120,6 +120,37 @@ fn a_boot_with_a_disk_calls_what_is_on_the_list_and_nothing_else() {
     headless("debian.strace", Disk::Write, &args, 0);
 }
 
+/// A host that does not have these system calls.
+fn without(calls: &[&str]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null"]);
+    for call in calls {
+        command.arg("-e").arg(format!("inject={call}:error=ENOSYS"));
+    }
+    command.arg(PROGRAM).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn a_host_that_lacks_something_is_told_and_the_guest_runs() {
+    if !strace() {
+        return;
+    }
+    let landlock = ("landlock_create_ruleset", "this host has no Landlock");
+    let seccomp = ("seccomp", "this host takes no seccomp filter");
+    for lacking in [&[landlock][..], &[seccomp], &[landlock, seccomp]] {
+        let calls: Vec<&str> = lacking.iter().map(|(call, _)| *call).collect();
+        let output = without(&calls).args(["run", "hello", "--headless"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{calls:?}: {said}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("PASS hello"));
+        for (_, sentence) in [landlock, seccomp] {
+            let lacks = lacking.iter().any(|(_, wanted)| *wanted == sentence);
+            assert_eq!(said.matches(sentence).count(), usize::from(lacks), "{calls:?}: {said}");
+        }
+    }
+}
+
 /// A run with the terminal UI on a terminal of its own.
 struct Watched {
     child: Child,
