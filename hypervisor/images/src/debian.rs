@@ -49,7 +49,7 @@ pub const MEMORY: u64 = 512 << 20;
 
 /// Kernel releases that reached the shell with this initrd in a test of ours. Others very probably
 /// do, too: a release that is not listed is only mentioned.
-const KNOWN_GOOD: &[&str] = &["7.2.12+deb14-riscv64"];
+const KNOWN_GOOD: &[&str] = &["6.12.117+deb13-riscv64", "7.2.12+deb14-riscv64"];
 
 /// The package of the static busybox.
 const BUSYBOX: &str = "busybox-static";
