@@ -129,7 +129,7 @@ fn descriptor(dice: &mut Dice, index: u64, desc: u64, wrong: u64, indirect: u64)
         addr = area(INDIRECT) + 16 * dice.below(8);
         (len, flags) = (16 * dice.pick(&[3, 3, 1, 100, 65_537]), INDIRECT_FLAG);
         if dice.one_in(wrong) {
-            addr = u64::MAX - dice.below(100);
+            addr = u64::MAX - (dice.below(AREA) >> dice.below(13));
         }
     }
     if dice.one_in(wrong) {
@@ -185,7 +185,7 @@ fn handshake(guest: &mut Guest<'_>, slot: u8) {
             let addr = match dice.below(160) {
                 0..=2 => area(index) + dice.below(AREA),
                 3 => dice.roll(),
-                4 | 5 => u64::MAX - dice.below(AREA),
+                4 | 5 => u64::MAX - (dice.below(AREA) >> dice.below(13)),
                 _ => area(index) + offset,
             };
             words.extend([(register, addr & 0xffff_ffff), (register + 4, addr >> 32)]);
