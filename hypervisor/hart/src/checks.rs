@@ -1,7 +1,7 @@
 //! The numbered checks of the DV-ext chapter, and the switch with which a test turns one off.
 //!
 //! A check that no test misses is a check that nothing holds. So each one has a name, and with the
-//! feature `switches`, which only tests of this workspace turn on, [`without`] runs a piece of code
+//! feature `switches`, which only tests of this workspace turn on, `without` runs a piece of code
 //! without it. Without the feature [`on`] is `true` at compile time.
 
 use isa::Check;
