@@ -11,13 +11,14 @@ use crate::files::{report, root};
 #[rustfmt::skip]
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("hypervisor/isa",     &[]),
-    ("hypervisor/hart",    &["isa"]),
-    ("hypervisor/devices", &[]),
-    ("hypervisor/session", &["isa"]),
-    ("hypervisor/machine", &["hart", "devices", "session", "isa"]),
+    ("hypervisor/state",   &[]),
+    ("hypervisor/hart",    &["isa", "state"]),
+    ("hypervisor/devices", &["state"]),
+    ("hypervisor/session", &["isa", "state"]),
+    ("hypervisor/machine", &["hart", "devices", "session", "isa", "state"]),
     ("hypervisor/dv",      &["isa"]),
-    ("hypervisor/driver",  &["machine", "hart", "dv", "isa"]),
-    ("hypervisor/vmm",     &["dv", "devices", "session", "isa"]),
+    ("hypervisor/driver",  &["machine", "hart", "dv", "isa", "state"]),
+    ("hypervisor/vmm",     &["dv", "devices", "session", "isa", "state"]),
     ("hypervisor/images",  &[]),
     ("hypervisor/sandbox", &[]),
     ("hypervisor/duvisor", &[
@@ -42,6 +43,7 @@ const IN_TESTS: &[(&str, &[&str])] = &[
 #[rustfmt::skip]
 const FEW: &[(&str, &[&str])] = &[
     ("isa",     &[]),
+    ("state",   &[]),
     ("hart",    &["softfloat-wrapper"]),    // optional: the oracle of its tests
     ("devices", &[]),
     ("session", &["serde"]),                // optional
