@@ -123,7 +123,7 @@ pub trait Bus {
 }
 
 /// A virtual interrupt on its way to a vCPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Post {
     /// The sender's VM.
     pub vmid: u16,

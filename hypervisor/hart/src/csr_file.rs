@@ -16,7 +16,7 @@ mod masks;
 mod read;
 mod write;
 
-pub(crate) use masks::{HU_BITS, VS_BITS};
+pub(crate) use masks::{HU_BITS, M_BITS, S_BITS, VS_BITS};
 pub use read::NS_PER_TICK;
 
 impl Hart {

@@ -1,5 +1,7 @@
 //! The CSRs that hold state, in one list: storage, digest, save and restore come from it.
 
+use state::{Codec, Damaged, State};
+
 use crate::pmp::N_PMP;
 
 macro_rules! state {
@@ -19,6 +21,15 @@ macro_rules! state {
                 $( f(self.$name); )*
                 self.pmpcfg.iter().for_each(|word| f(*word));
                 self.pmpaddr.iter().for_each(|word| f(*word));
+            }
+        }
+
+        impl State for Csrs {
+            fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+                $( codec.u64(&mut self.$name)?; )*
+                codec.words(&mut self.pmpcfg)?;
+                codec.words(&mut self.pmpaddr)?;
+                codec.check(self.are_legal(), "a CSR holds what it cannot hold")
             }
         }
     };

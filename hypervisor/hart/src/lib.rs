@@ -19,6 +19,7 @@ mod exec;
 pub mod float;
 mod hart;
 mod hu;
+mod keep;
 mod pmp;
 mod probe;
 #[cfg(test)]

@@ -51,6 +51,11 @@ impl Probe {
             && self.breakpoints.binary_search(&pc).is_ok()
     }
 
+    /// The hart stands somewhere else than where it stopped.
+    pub(crate) fn moved(&mut self) {
+        self.pass = None;
+    }
+
     pub(crate) fn hit(&self) -> Hit {
         self.hit
     }
@@ -137,9 +142,9 @@ impl Hart {
         self.pc
     }
 
-    /// Sets the address of the next instruction.
+    /// Sets the address of the next instruction; bit 0 of it is zero on every hart.
     pub fn set_pc(&mut self, pc: u64) {
-        self.pc = pc;
+        self.pc = pc & !1;
     }
 
     /// Sets the privilege mode. HU is U with `hstatus.HU` set, which is not changed here.
@@ -220,6 +225,11 @@ impl Hart {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.waiting
+    }
+
+    /// Looks at the wires, as it does before each turn.
+    pub fn look<B: Bus>(&mut self, bus: &B) {
+        self.lines = bus.lines(self.id, self.now_ns());
     }
 
     /// Another hart had its turn, or somebody else wrote to memory: a reservation is gone.

@@ -2,8 +2,10 @@
 //! whose turn it is, and the clock.
 
 use hart::Post;
+use state::{Codec, Damaged, State};
 
-use crate::machine::HartState;
+use crate::machine::{HartState, clock_state};
+use crate::platform::posts_state;
 use crate::schedule::Schedule;
 
 /// A schedule and a clock, for some of the harts of a machine. A machine has one at a time, and
@@ -45,5 +47,14 @@ impl Context {
             feed(u64::from(post.vmid) << 16 | u64::from(post.vcpu));
             feed(u64::from(post.interrupt) << 1 | u64::from(post.level));
         }
+    }
+}
+
+impl State for Context {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.each(&mut self.states, |codec, state| state.state(codec))?;
+        self.schedule.state(codec)?;
+        clock_state(codec, &mut self.steps, &mut self.now_ns, &mut self.alarm_ns)?;
+        posts_state(codec, &mut self.posts)
     }
 }

@@ -21,5 +21,5 @@ pub use bare::{
 };
 pub use context::Context;
 pub use machine::{Config, HartState, Machine, QUANTUM_DEFAULT, Ran};
-pub use memory::{CHANGES_KEPT, Memory, NotRam, PAGE};
+pub use memory::{Before, CHANGES_KEPT, Dirtied, Memory, NotRam, PAGE, Tracking};
 pub use platform::Platform;

@@ -7,6 +7,7 @@ mod tests;
 
 use hart::{BLOCKS_DEFAULT, Engine, Halt, Hart, Report, Watch, Writer};
 use isa::{Csr, Extensions};
+use state::{Codec, Damaged, State};
 
 use crate::bare::board::Board;
 use crate::context::Context;
@@ -22,6 +23,9 @@ pub const QUANTUM_DEFAULT: u64 = 10_000;
 /// Guest time in ns up to which the clock can jump: enough is left for all steps that anybody will
 /// make, so that it never comes to its end, where it would begin again.
 const JUMP_MAX_NS: u64 = 1 << 63;
+
+/// More steps than a machine ever makes.
+const STEPS_MAX: u64 = 1 << 62;
 
 /// What a machine is made of.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +92,16 @@ pub enum HartState {
     Stopped,
 }
 
+impl State for HartState {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.choice(self, &[Self::Started, Self::Parked, Self::Stopped])
+    }
+}
+
 /// A machine.
+///
+/// Its [`State`] is that of harts, schedule, clock and devices, but not RAM, whose pages go one by
+/// one, and not what is watched. Who loads it puts the pages back first ([`Memory::put_page`]).
 #[derive(Debug)]
 pub struct Machine {
     harts: Vec<Hart>,
@@ -193,6 +206,12 @@ impl Machine {
     /// [`NotRam`] if not all of it is RAM.
     pub fn read(&self, hpa: u64, buf: &mut [u8]) -> Result<(), NotRam> {
         self.platform.memory().read(hpa, buf)
+    }
+
+    /// RAM, for who tracks it and puts it back. What is written there past [`Machine::write`] ends
+    /// no reservation.
+    pub fn memory_mut(&mut self) -> &mut Memory {
+        self.platform.memory_mut()
     }
 
     /// Writes physical memory in the name of anybody but a hart: reservations on it are gone.
@@ -469,4 +488,39 @@ impl Machine {
         }
         self.platform.digest(sink);
     }
+}
+
+impl State for Machine {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let n_harts = self.harts.len();
+        let mut saved = n_harts;
+        codec.usize(&mut saved)?;
+        codec.check(saved == n_harts, "it is of a machine with another number of harts")?;
+        codec.each(&mut self.states, |codec, state| state.state(codec))?;
+        self.schedule.state(codec)?;
+        clock_state(codec, &mut self.steps, &mut self.now_ns, &mut self.alarm_ns)?;
+        codec.each(&mut self.harts, |codec, hart| hart.state(codec))?;
+        self.platform.state(codec, n_harts)?;
+        if codec.is_loading() {
+            for hart in &mut self.harts {
+                hart.set_now_ns(self.now_ns);
+                hart.look(&self.platform);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Steps, guest time and alarm.
+pub(crate) fn clock_state(
+    codec: &mut Codec<'_>,
+    steps: &mut u64,
+    now_ns: &mut u64,
+    alarm_ns: &mut Option<u64>,
+) -> Result<(), Damaged> {
+    codec.u64(steps)?;
+    codec.check(*steps <= STEPS_MAX, "a machine has made too many steps")?;
+    codec.u64(now_ns)?;
+    codec.check(*now_ns <= JUMP_MAX_NS + STEPS_MAX, "guest time is too late")?;
+    codec.option(alarm_ns, |codec, at| codec.u64(at))
 }

@@ -4,14 +4,18 @@
 //! page flags   UNTOUCHED  never written: the first write is counted
 //!              CODE       instructions were decoded from it: `code` says from which 64 bytes
 //!              TABLE      a page walk went through it: changes of valid entries are logged
+//!              TRACKED    the first write of this epoch is noted, see `track`
 //! ```
 //! A store whose page has no flag is a bounds check, a move and a test. Everything else happens in
 //! [`Memory::store_slow`], and the effects are the same whoever writes.
 
 #[cfg(test)]
 mod tests;
+mod track;
 
 use hart::{Change, Writer};
+
+pub use track::{Before, Dirtied, Tracking};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -28,6 +32,7 @@ static ZEROS: [u8; PAGE] = [0; PAGE];
 const UNTOUCHED: u8 = 1;
 const CODE: u8 = 2;
 const TABLE: u8 = 4;
+const TRACKED: u8 = 8;
 
 /// Not all of the range is RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +60,8 @@ pub struct Memory {
     log: Vec<Change>,
     /// Number of the first change in `log`.
     log_first: u64,
+    // For watchers; no part of the state.
+    tracked: track::Tracked,
 }
 
 impl std::fmt::Debug for Memory {
@@ -87,12 +94,18 @@ impl Memory {
             table_changes: vec![0; n_pages],
             log: Vec::new(),
             log_first: 0,
+            tracked: track::Tracked::default(),
         }
     }
 
     /// All zeros again; everything that derives from the old content is to be forgotten.
     pub fn clear(&mut self) {
-        let fresh = Self::new(self.base, self.bytes.len());
+        self.note_clearing();
+        let mut fresh = Self::new(self.base, self.bytes.len());
+        for (flags, old) in fresh.flags.iter_mut().zip(&self.flags) {
+            *flags |= old & TRACKED;
+        }
+        fresh.tracked = std::mem::take(&mut self.tracked);
         *self = Self { log_first: self.n_changes() + 1, ..fresh };
     }
 
@@ -197,8 +210,12 @@ impl Memory {
             if value == ZEROS {
                 return false;
             }
+            self.note_dirtied(page);
             self.flags[page] &= !UNTOUCHED;
             self.n_touched += 1;
+        }
+        if self.flags[page] & TRACKED != 0 {
+            self.note_dirtied(page);
         }
         if self.flags[page] & CODE != 0 {
             self.change_code(offset, value.len());

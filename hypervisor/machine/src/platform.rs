@@ -3,9 +3,16 @@
 use std::collections::BTreeMap;
 
 use hart::{AccessFault, Bus, Change, Post, Touch, Unwritten, Writer};
+use state::{Codec, Damaged, State};
 
 use crate::bare::board::Board;
 use crate::memory::Memory;
+
+/// More vCPUs, or posts, than there can be: ids are 16 bits, but a driver has few of them.
+const VCPUS_MAX: usize = 1 << 24;
+
+/// Interrupts that can be posted, and the kick.
+const INTERRUPTS: [u8; 4] = [0, 2, 6, 10];
 
 /// A registered vCPU: its hart, or what waits for it to be on one.
 #[derive(Clone, Debug, Default)]
@@ -163,6 +170,30 @@ impl Platform {
             feed(u64::from(post.vmid) << 16 | u64::from(post.vcpu));
             feed(u64::from(post.interrupt) << 1 | u64::from(post.level));
         }
+    }
+}
+
+/// Posts on their way.
+pub(crate) fn posts_state(codec: &mut Codec<'_>, posts: &mut Vec<Post>) -> Result<(), Damaged> {
+    codec.list(posts, VCPUS_MAX, |codec, post| post.state(codec))
+}
+
+impl Platform {
+    /// What of it is state, RAM excepted.
+    pub(crate) fn state(&mut self, codec: &mut Codec<'_>, n_harts: usize) -> Result<(), Damaged> {
+        codec.map(&mut self.vcpus, VCPUS_MAX, |codec, (vmid, number), vcpu| {
+            codec.u16(vmid)?;
+            codec.u16(number)?;
+            codec.option(&mut vcpu.hart, |codec, hart| codec.index(hart, n_harts))?;
+            codec.map(&mut vcpu.held, usize::from(u8::MAX), |codec, interrupt, level| {
+                codec.choice(interrupt, &INTERRUPTS)?;
+                codec.bool(level)
+            })?;
+            vcpu.unwritten.state(codec)
+        })?;
+        posts_state(codec, &mut self.posts)?;
+        self.count_reserved();
+        Ok(())
     }
 }
 

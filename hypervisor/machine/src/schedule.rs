@@ -8,8 +8,10 @@
 //! A hart is in the stack at most once, since one that is in it does not wait. All of this is part
 //! of the machine's state: where a run is interrupted by a limit changes nothing here.
 
+use state::{Codec, Damaged, State};
+
 /// A turn that has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) hart: usize,
     /// Steps left.
@@ -20,9 +22,10 @@ pub(crate) struct Turn {
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     // Fixed configuration.
-    quantum: u64,
     n_harts: usize,
     // Runtime state.
+    /// Steps of a turn. It is that of whoever has the harts.
+    quantum: u64,
     /// The hart at which the search for the next turn begins.
     next: usize,
     /// The current turn on top of those that it interrupted.
@@ -94,5 +97,24 @@ impl Schedule {
             feed(turn.hart as u64);
             feed(turn.left);
         }
+    }
+}
+
+impl State for Schedule {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let n_harts = self.n_harts;
+        codec.u64(&mut self.quantum)?;
+        codec.check(self.quantum != 0, "a turn has no steps")?;
+        codec.index(&mut self.next, n_harts)?;
+        codec.option(&mut self.last, |codec, hart| codec.index(hart, n_harts))?;
+        let quantum = self.quantum;
+        codec.list(&mut self.turns, n_harts, |codec, turn| {
+            codec.index(&mut turn.hart, n_harts)?;
+            codec.u64(&mut turn.left)?;
+            codec.check(turn.left <= quantum, "a turn is too long")
+        })?;
+        let mut harts: Vec<usize> = self.turns.iter().map(|turn| turn.hart).collect();
+        harts.sort_unstable();
+        codec.check(harts.windows(2).all(|two| two[0] != two[1]), "a hart has two turns")
     }
 }

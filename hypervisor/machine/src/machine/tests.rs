@@ -1,5 +1,7 @@
 //! The schedule, driven by programs of a few instructions, and runs cut at every place.
 
+mod kept;
+
 use hart::{Bus, Post, Report, Writer};
 use isa::fields::VTIMECTL;
 use isa::{Csr, Interrupt};

@@ -1,5 +1,7 @@
 //! The memory against a naive model of what it promises.
 
+mod track;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hart::{Change, Writer};
