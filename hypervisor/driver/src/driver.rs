@@ -60,7 +60,7 @@ pub(crate) struct Vm {
     pub(crate) windows: Vec<Window>,
     pub(crate) max_steps: u64,
     /// What it may still grow by: memory that is kept for it, all zero.
-    spare: Window,
+    pub(crate) spare: Window,
     /// The machine has one alarm: that of the VM whose VM plane waits.
     pub(crate) alarm_ns: Option<u64>,
     /// The step at which its shift ends, if it takes turns.
@@ -68,7 +68,7 @@ pub(crate) struct Vm {
     /// The step at which it stands still: whichever comes first.
     pub(crate) limit: u64,
     /// If its harts are not its own.
-    shared: Option<Box<Shared>>,
+    pub(crate) shared: Option<Box<Shared>>,
     /// vCPUs whose traps came while another VM's VM plane waited, first come first; each at most
     /// once, since it does not run any more.
     pub(crate) trapped: Vec<usize>,
@@ -82,14 +82,32 @@ pub(crate) struct Vm {
 
 /// What a VM with shared harts has besides.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     /// While it has its harts: that of the VMs with harts of their own. Otherwise: its own.
-    context: Context,
+    pub(crate) context: Context,
     /// Its vCPUs, while it does not have its harts.
-    saved: Vec<Saved>,
+    pub(crate) saved: Vec<Saved>,
 }
 
 impl Vm {
+    /// A VM without anything, and without a step limit.
+    pub(crate) fn vacant() -> Self {
+        Self {
+            vcpus: Vec::new(),
+            windows: Vec::new(),
+            max_steps: u64::MAX,
+            shift_end: u64::MAX,
+            spare: NO_MEMORY,
+            alarm_ns: None,
+            limit: u64::MAX,
+            shared: None,
+            trapped: Vec::new(),
+            killed: OnceLock::new(),
+            started: false,
+            calls: 0,
+        }
+    }
+
     pub(crate) fn kill(&self, reason: impl FnOnce() -> String) {
         self.killed.get_or_init(reason);
     }
@@ -99,16 +117,16 @@ impl Vm {
 #[derive(Debug)]
 pub struct Driver {
     // Fixed configuration.
-    config: Config,
+    pub(crate) config: Config,
     // Runtime state.
     pub(crate) machine: Machine,
-    frames: Frames,
+    pub(crate) frames: Frames,
     /// By VM id, from 1 on. A place is free again once nothing of its VM is cached any more.
     pub(crate) vms: Vec<Option<Vm>>,
     /// For each hart the slot of its VM and the vCPU.
-    owners: Vec<Option<(usize, usize)>>,
+    pub(crate) owners: Vec<Option<(usize, usize)>>,
     /// The slot of the VM that has the shared harts, and whose context is the machine's.
-    on: Option<usize>,
+    pub(crate) on: Option<usize>,
 }
 
 impl Driver {
@@ -135,7 +153,7 @@ impl Driver {
         (0..config.n_harts).for_each(|hart| machine.stop(hart));
         machine.set_report(Report::Hypervisor);
         Ok(Self {
-            frames: Frames::new(RAM_BASE + HOST_SIZE..RAM_BASE + size),
+            frames: all_frames(&config),
             vms: Vec::new(),
             owners: vec![None; config.n_harts],
             on: None,
@@ -157,20 +175,7 @@ impl Driver {
             quantum: defaults.quantum,
             n_blocks: 1,
         };
-        let vm = Vm {
-            vcpus: Vec::new(),
-            windows: Vec::new(),
-            max_steps: 0,
-            shift_end: 0,
-            spare: NO_MEMORY,
-            alarm_ns: None,
-            limit: 0,
-            shared: None,
-            trapped: Vec::new(),
-            killed: OnceLock::new(),
-            started: false,
-            calls: 0,
-        };
+        let vm = Vm { max_steps: 0, limit: 0, ..Vm::vacant() };
         let owners = vec![None];
         Self { config, machine, frames: Frames::new(0..0), vms: vec![Some(vm)], owners, on: None }
     }
@@ -556,6 +561,11 @@ impl Driver {
         }
         self.on.iter().for_each(|slot| sink(&slot.to_le_bytes()));
     }
+}
+
+/// What there is for VMs: all of RAM but the host's.
+pub(crate) fn all_frames(config: &Config) -> Frames {
+    Frames::new(RAM_BASE + HOST_SIZE..RAM_BASE + config.ram_size)
 }
 
 fn refused(vcpu: usize, csr: Csr) -> String {

@@ -45,6 +45,19 @@ impl Frames {
         Some(taken.start)
     }
 
+    /// Takes just this memory, which is not empty. `false` if not all of it is free.
+    pub(crate) fn take_at(&mut self, hpa: u64, size: u64) -> bool {
+        let Some(end) = hpa.checked_add(size).filter(|end| *end > hpa) else { return false };
+        let found = self.free.iter().position(|range| range.start <= hpa && end <= range.end);
+        let Some(at) = found else { return false };
+        let old = self.free.remove(at);
+        let rest = [old.start..hpa, end..old.end];
+        for (i, range) in rest.into_iter().filter(|range| !range.is_empty()).enumerate() {
+            self.free.insert(at + i, range);
+        }
+        true
+    }
+
     /// Gives back what was taken; it has to be zero again.
     pub(crate) fn give_back(&mut self, hpa: u64, size: u64) {
         if size == 0 {

@@ -17,12 +17,12 @@ use crate::driver::{Driver, Vm, VmId};
 /// What the hardware refuses comes to the driver as a trap, and it stops the VM.
 #[derive(Debug)]
 pub struct Hu {
-    driver: Driver,
+    pub(crate) driver: Driver,
     id: VmId,
     /// Its place in the driver's table.
-    slot: usize,
+    pub(crate) slot: usize,
     /// A breakpoint or a watchpoint ended the last wait.
-    stopped_at: Option<(usize, Halt)>,
+    pub(crate) stopped_at: Option<(usize, Halt)>,
 }
 
 impl Hu {

@@ -24,6 +24,7 @@ mod driver;
 mod frames;
 mod hs;
 mod hu;
+mod keep;
 mod scheduler;
 mod seen;
 mod switch;

@@ -10,6 +10,7 @@ use dv::Window;
 use hart::{Bus, Hart};
 use isa::fields::SSTATUS;
 use isa::{Csr, Ext, Mode};
+use state::{Codec, Damaged, State};
 
 use crate::hs;
 
@@ -80,6 +81,16 @@ impl Saved {
         let counters = [self.cycle, self.instret];
         let registers = self.x.iter().chain(&self.f);
         registers.chain(&self.csrs).chain(&counters).copied().for_each(f);
+    }
+}
+
+impl State for Saved {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.words(&mut self.x)?;
+        codec.words(&mut self.f)?;
+        codec.list(&mut self.csrs, SWITCHED.len(), |codec, csr| codec.u64(csr))?;
+        codec.u64(&mut self.cycle)?;
+        codec.u64(&mut self.instret)
     }
 }
 

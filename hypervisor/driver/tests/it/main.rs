@@ -11,6 +11,8 @@ mod hostile;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod mutation;
 #[cfg(test)]
 mod neighbour;
