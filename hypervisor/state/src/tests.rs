@@ -1,3 +1,5 @@
+//! Both directions agree, and what cannot be is damage.
+
 use super::*;
 
 #[derive(Clone, Debug, Default, PartialEq)]
