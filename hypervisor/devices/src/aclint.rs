@@ -11,7 +11,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{Device, Digest, Refused, Width, feed, low_u32, with_word, word_of};
+use state::{Codec, Damaged, State};
+
+use crate::{Device, Digest, Refused, Width, feed_state, low_u32, with_word, word_of};
 
 /// Bytes that the window of registers spans.
 pub const WINDOW: u64 = 0x1_0000;
@@ -154,13 +156,17 @@ impl Device for Aclint {
     }
 }
 
+impl State for Aclint {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.each(&mut self.msip, |codec, msip| codec.bool(msip))?;
+        codec.words(&mut self.mtimecmp)?;
+        codec.u64(&mut self.offset)?;
+        codec.u64(&mut self.now)
+    }
+}
+
 impl Digest for Aclint {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        feed(sink, self.msip.len() as u64);
-        for (msip, compare) in self.msip.iter().zip(&self.mtimecmp) {
-            sink(&[u8::from(*msip)]);
-            feed(sink, *compare);
-        }
-        feed(sink, self.offset);
+        feed_state(sink, self.clone());
     }
 }

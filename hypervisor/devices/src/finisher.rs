@@ -5,7 +5,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{Device, Digest, Refused, Width, low_u8};
+use state::{Codec, Damaged, State};
+
+use crate::{Device, Digest, Refused, Width, feed_state};
 
 /// Bytes that the window of registers spans.
 pub const WINDOW: u64 = 0x1000;
@@ -73,14 +75,29 @@ impl Device for Finisher {
     }
 }
 
-impl Digest for Finisher {
-    fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        let (kind, code) = match self.request {
+impl State for Finisher {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let (mut kind, mut code) = match self.request {
             None => (0, 0),
             Some(Finish::Pass) => (1, 0),
             Some(Finish::Fail(code)) => (2, code),
             Some(Finish::Reset) => (3, 0),
         };
-        sink(&[kind, low_u8(u64::from(code)), low_u8(u64::from(code >> 8))]);
+        codec.u8(&mut kind)?;
+        codec.u16(&mut code)?;
+        self.request = match (kind, code) {
+            (0, 0) => None,
+            (1, 0) => Some(Finish::Pass),
+            (2, code) => Some(Finish::Fail(code)),
+            (3, 0) => Some(Finish::Reset),
+            _ => return Err(Damaged { what: "no such request of the finisher" }),
+        };
+        Ok(())
+    }
+}
+
+impl Digest for Finisher {
+    fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
+        feed_state(sink, self.clone());
     }
 }

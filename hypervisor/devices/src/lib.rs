@@ -3,17 +3,20 @@
 //! A device owns no thread, no clock, no file, no host handle and no base address. Guest accesses
 //! arrive as `(offset, width)`, host input arrives through a method of the device that its owner
 //! calls, output leaves as bytes that the owner drains. Guest time comes in as an argument, or
-//! through a `set_time` that the owner calls before each access; the time last told is therefore
-//! no part of a device's state. All state is plain data: [`Clone`] saves it, [`Digest`] feeds it
-//! to a hash in a fixed order.
+//! through a `set_time` that the owner calls before each access. All state is plain data:
+//! [`State`] goes through it to save and restore a device, [`Digest`] feeds it to a hash.
 #![forbid(unsafe_code)]
 
 pub mod aclint;
 pub mod finisher;
 pub mod plic;
 pub mod rtc;
+#[cfg(test)]
+mod tests;
 pub mod uart;
 pub mod virtio;
+
+use state::State;
 
 /// Width of one register access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +87,8 @@ pub trait Device {
 pub trait Digest {
     /// Gives the complete state to `sink`, in a fixed order and with lengths before lists.
     ///
-    /// No host state is in it, nor output that waits to be drained, nor the time last told.
+    /// It is the [`State`] less what no guest can find: output that waits to be drained, and
+    /// counters for panes. It has the content of a disk besides, which is saved page by page.
     fn digest(&self, sink: &mut dyn FnMut(&[u8]));
 }
 
@@ -93,10 +97,9 @@ pub(crate) fn feed(sink: &mut dyn FnMut(&[u8]), value: u64) {
     sink(&value.to_le_bytes());
 }
 
-/// Feeds an optional number to a digest, so that `None` differs from every number.
-pub(crate) fn feed_option(sink: &mut dyn FnMut(&[u8]), value: Option<u64>) {
-    sink(&[u8::from(value.is_some())]);
-    feed(sink, value.unwrap_or(0));
+/// Feeds the state of a copy, which lacks what does not belong into a digest.
+pub(crate) fn feed_state(sink: &mut dyn FnMut(&[u8]), mut copy: impl State) {
+    sink(&state::save(&mut copy));
 }
 
 /// The low 8 bits.

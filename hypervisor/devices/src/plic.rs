@@ -13,7 +13,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{Device, Digest, Refused, Width, feed, low_u32};
+use state::{Codec, Damaged, State};
+
+use crate::{Device, Digest, Refused, Width, feed_state, low_u32};
 
 /// Highest source number that a controller may have.
 pub const MAX_SOURCES: u32 = 127;
@@ -168,6 +170,20 @@ impl Plic {
             .fold(0, |mask, bit| mask | 1 << bit)
     }
 
+    /// Whether every register holds what it can.
+    fn is_possible(&self) -> bool {
+        let existing: Sources = std::array::from_fn(|word| self.existing(word));
+        let exist = |sources: &Sources| {
+            sources.iter().zip(&existing).all(|(sources, existing)| sources & !existing == 0)
+        };
+        let three_bits = |value: u32| value & !PRIORITY_MASK == 0;
+        self.priority[0] == 0
+            && self.priority.iter().all(|priority| three_bits(*priority))
+            && [&self.level, &self.pending, &self.in_service].into_iter().all(exist)
+            && self.contexts.iter().all(|it| exist(&it.enabled) && three_bits(it.threshold))
+            && self.pending.iter().zip(&self.in_service).all(|(one, other)| one & other == 0)
+    }
+
     fn register(&self, offset: u64, width: Width) -> Result<Register, Refused> {
         if width != Width::Word || !offset.is_multiple_of(4) {
             return Err(Refused);
@@ -232,26 +248,22 @@ impl Device for Plic {
     }
 }
 
+impl State for Plic {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.each(&mut self.priority, |codec, priority| codec.u32(priority))?;
+        for sources in [&mut self.level, &mut self.pending, &mut self.in_service] {
+            codec.each(sources, |codec, word| codec.u32(word))?;
+        }
+        codec.each(&mut self.contexts, |codec, context| {
+            codec.each(&mut context.enabled, |codec, word| codec.u32(word))?;
+            codec.u32(&mut context.threshold)
+        })?;
+        codec.check(self.is_possible(), "a PLIC with what its registers cannot hold")
+    }
+}
+
 impl Digest for Plic {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        feed(sink, u64::from(self.sources));
-        for priority in &self.priority {
-            feed(sink, u64::from(*priority));
-        }
-        let mut bits = |sources: &Sources| {
-            for word in sources {
-                sink(&word.to_le_bytes());
-            }
-        };
-        bits(&self.level);
-        bits(&self.pending);
-        bits(&self.in_service);
-        feed(sink, self.contexts.len() as u64);
-        for context in &self.contexts {
-            for word in context.enabled {
-                sink(&word.to_le_bytes());
-            }
-            sink(&context.threshold.to_le_bytes());
-        }
+        feed_state(sink, self.clone());
     }
 }

@@ -11,7 +11,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{Device, Digest, Refused, Width, feed, feed_option, low_u32, with_word, word_of};
+use state::{Codec, Damaged, State};
+
+use crate::{Device, Digest, Refused, Width, feed_state, low_u32, with_word, word_of};
 
 /// Bytes that the window of registers spans.
 pub const WINDOW: u64 = 0x1000;
@@ -132,12 +134,22 @@ impl Device for Rtc {
     }
 }
 
+impl State for Rtc {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.u64(&mut self.base)?;
+        codec.u32(&mut self.latched_high)?;
+        codec.u64(&mut self.alarm)?;
+        codec.option(&mut self.armed, |codec, alarm| codec.u64(alarm))?;
+        codec.bool(&mut self.pending)?;
+        codec.bool(&mut self.enabled)?;
+        codec.u64(&mut self.now)?;
+        let waits = self.armed.is_none_or(|alarm| self.clock() < alarm);
+        codec.check(waits, "an alarm that should have fired")
+    }
+}
+
 impl Digest for Rtc {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        feed(sink, self.base);
-        feed(sink, u64::from(self.latched_high));
-        feed(sink, self.alarm);
-        feed_option(sink, self.armed);
-        sink(&[u8::from(self.pending), u8::from(self.enabled)]);
+        feed_state(sink, self.clone());
     }
 }

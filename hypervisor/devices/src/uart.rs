@@ -12,7 +12,9 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use crate::{Device, Digest, Refused, Width, feed, low_u8};
+use state::{Codec, Damaged, State};
+
+use crate::{Device, Digest, Refused, Width, feed_state, low_u8};
 use spec::*;
 
 /// Bytes that the window of registers spans.
@@ -254,14 +256,32 @@ impl Device for Uart {
     }
 }
 
+impl State for Uart {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        for (register, bits) in [
+            (&mut self.ier, IER_MASK),
+            (&mut self.fcr, FCR_KEPT),
+            (&mut self.lcr, 0xff),
+            (&mut self.mcr, MCR_MASK),
+            (&mut self.scr, 0xff),
+            (&mut self.delta, MSR_DELTA),
+        ] {
+            codec.u8(register)?;
+            codec.check(*register & !bits == 0, "a UART with bits that do not exist")?;
+        }
+        codec.check(self.fcr == 0 || self.fifo_on(), "settings of FIFOs that are off")?;
+        codec.array(&mut self.divisor)?;
+        codec.bool(&mut self.overrun)?;
+        codec.bool(&mut self.thre_due)?;
+        let depth = self.depth();
+        codec.queue(&mut self.received, depth)?;
+        codec.bytes(&mut self.output, OUTPUT_LIMIT)?;
+        codec.count(&mut self.dropped)
+    }
+}
+
 impl Digest for Uart {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        sink(&[self.ier, self.fcr, self.lcr, self.mcr, self.scr, self.delta]);
-        sink(&self.divisor);
-        sink(&[u8::from(self.overrun), u8::from(self.thre_due)]);
-        feed(sink, self.received.len() as u64);
-        for byte in &self.received {
-            sink(&[*byte]);
-        }
+        feed_state(sink, Uart { output: Vec::new(), dropped: 0, ..self.clone() });
     }
 }

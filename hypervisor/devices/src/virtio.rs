@@ -12,7 +12,9 @@ pub mod queue;
 pub mod rng;
 mod spec;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+
+use state::State;
 
 use crate::{Device, Digest};
 use queue::{Broken, Chain};
@@ -45,7 +47,7 @@ pub trait GuestMemory {
 }
 
 /// A device that works on guest memory, apart from register accesses, at times that it names.
-pub trait Dma: Device + Digest {
+pub trait Dma: Device + Digest + State {
     /// Tells guest time; to be called before each access to a register.
     fn set_time(&mut self, now_ns: u64);
 
@@ -61,7 +63,7 @@ pub trait Dma: Device + Digest {
 }
 
 /// One type of virtio device, behind its transport.
-pub trait VirtioDevice: Digest {
+pub trait VirtioDevice: Digest + State {
     /// The name that events, panes and error messages use.
     fn name(&self) -> &'static str;
 

@@ -58,7 +58,8 @@ pub enum Answer {
     Overview(Box<Overview>),
     /// To [`Command::Console`].
     Console {
-        /// Position of the first byte in the stream; larger than asked if older ones are gone.
+        /// Position of the first byte in the stream; larger than asked if older ones are gone,
+        /// smaller if the run has been taken back and has not written what the asker has.
         from: u64,
         /// The bytes.
         bytes: Vec<u8>,

@@ -1,5 +1,7 @@
 //! Exact counters by kind of exit, and a log-linear histogram of sampled handler times.
 
+use state::{Codec, Damaged, State};
+
 use crate::ExitKind;
 
 const SUB_BITS: u32 = 3;
@@ -140,6 +142,16 @@ pub struct Stats {
 impl Default for Stats {
     fn default() -> Self {
         Self { kinds: vec![KindStats::default(); ExitKind::ALL.len()] }
+    }
+}
+
+impl State for Stats {
+    /// The exact counters. What was sampled of the host's time is none of the run's.
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.each(&mut self.kinds, |codec, kind| {
+            codec.count(&mut kind.n_exits)?;
+            codec.count(&mut kind.guest_steps)
+        })
     }
 }
 

@@ -1,7 +1,12 @@
 //! The one stream out of a run: numbers events, hands them to the sinks, and keeps what watchers
 //! ask for.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
+
+use state::{Codec, Damaged, State};
 
 use crate::{Event, Exit, Input, Sink, Trap, VmState};
 
@@ -14,17 +19,41 @@ const CONSOLE_KEPT: usize = 1 << 20;
 ///
 /// The number of an event is a function of the run alone: exits and traps take theirs also when
 /// nobody looks at them.
+///
+/// Its state is where it is: the number of the next event, and of the next byte of the console.
+/// What is kept for watchers is not, but it follows a run that is taken to another position: taken
+/// back, what is later is gone; taken forward, all is gone, for what lies between was never seen.
+/// So what is kept has no holes, as long as all the states that are loaded are of one run.
 #[derive(Debug, Default)]
 pub struct Stream {
     // Runtime state.
     seq: u64,
+    /// Console bytes ever written.
+    console_total: u64,
     // For watchers; no part of the run.
     /// A watcher has asked for exits: from then on they are kept.
     keeps_exits: bool,
     exits: VecDeque<Exit>,
     console: VecDeque<u8>,
-    /// Console bytes ever written.
-    console_total: u64,
+}
+
+impl State for Stream {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let (seq, console_total) = (self.seq, self.console_total);
+        codec.count(&mut self.seq)?;
+        codec.count(&mut self.console_total)?;
+        if self.seq > seq {
+            self.exits.clear();
+        }
+        self.exits.truncate(self.exits.partition_point(|exit| exit.seq < self.seq));
+        if self.console_total > console_total {
+            self.console.clear();
+        }
+        let later = usize::try_from(console_total.saturating_sub(self.console_total));
+        let left = self.console.len().saturating_sub(later.unwrap_or(usize::MAX));
+        self.console.truncate(left);
+        Ok(())
+    }
 }
 
 impl Stream {
@@ -107,7 +136,8 @@ impl Stream {
         self.keeps_exits = true;
     }
 
-    /// Kept console bytes from `from` on, and where they begin.
+    /// Kept console bytes from `from` on, and where they begin: later than `from` if older bytes
+    /// are gone, earlier if the run has been taken back to before it.
     #[must_use]
     pub fn console_from(&self, from: u64) -> (u64, Vec<u8>) {
         let oldest = self.console_total - self.console.len() as u64;

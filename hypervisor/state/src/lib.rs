@@ -45,6 +45,9 @@ impl std::fmt::Display for Damaged {
 
 impl std::error::Error for Damaged {}
 
+/// What no counter of a run reaches in years; a loaded one that is larger would overflow.
+pub const COUNT_MAX: u64 = 1 << 56;
+
 /// Something with a state that can be saved.
 pub trait State {
     /// Goes through all of the state in a fixed order. What follows from it (caches) is made anew
@@ -117,6 +120,15 @@ impl Codec<'_> {
     }
 
     integers! { u8 u16 u32 u64 i64 }
+
+    /// A counter that only rises: it must be able to go on, hence at most [`COUNT_MAX`].
+    ///
+    /// # Errors
+    /// [`Damaged`] if the bytes end, or it is larger.
+    pub fn count(&mut self, value: &mut u64) -> Result<(), Damaged> {
+        self.u64(value)?;
+        self.check(*value <= COUNT_MAX, "a counter is too large")
+    }
 
     /// A `usize`, as a `u64`.
     ///
@@ -191,7 +203,10 @@ impl Codec<'_> {
     /// A number of things, at most `max`.
     fn length(&mut self, len: usize, max: usize) -> Result<usize, Damaged> {
         let mut len = len;
-        debug_assert!(len <= max, "{len} are more than the {max} that there can be");
+        debug_assert!(
+            self.is_loading() || len <= max,
+            "{len} are more than the {max} that there can be"
+        );
         self.usize(&mut len)?;
         self.check(len <= max, "a list is too long")?;
         Ok(len)

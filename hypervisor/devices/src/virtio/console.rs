@@ -7,10 +7,12 @@ mod tests;
 
 use std::collections::VecDeque;
 
+use state::{Codec, Damaged, State};
+
 use super::mmio::VirtioMmio;
 use super::queue::{Broken, Chain};
 use super::{GuestMemory, VirtioDevice, spec::*};
-use crate::{Digest, feed};
+use crate::{Digest, feed_state};
 
 /// Input bytes that wait for buffers of the driver; the owner keeps what is more.
 pub const INPUT_LIMIT: usize = 4096;
@@ -21,6 +23,9 @@ pub const REQUEST_LIMIT: usize = 1 << 20;
 
 /// Guest time that each byte takes of output for which the driver had to wait.
 const BYTE_NS: u64 = 1;
+
+/// Bytes of the configuration space that hold columns and rows.
+const SIZE_BYTES: usize = 4;
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -159,13 +164,19 @@ impl VirtioDevice for Console {
     }
 }
 
+impl State for Console {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let size = &mut self.config[..SIZE_BYTES];
+        codec.array(size)?;
+        codec.check(self.sized || *size == [0; SIZE_BYTES], "a size of a console that has none")?;
+        codec.queue(&mut self.input, INPUT_LIMIT)?;
+        codec.bytes(&mut self.output, OUTPUT_LIMIT + REQUEST_LIMIT)?;
+        codec.count(&mut self.dropped)
+    }
+}
+
 impl Digest for Console {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        sink(&[u8::from(self.sized)]);
-        sink(&self.config);
-        feed(sink, self.input.len() as u64);
-        for byte in &self.input {
-            sink(&[*byte]);
-        }
+        feed_state(sink, Console { output: Vec::new(), dropped: 0, ..self.clone() });
     }
 }

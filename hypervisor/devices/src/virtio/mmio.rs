@@ -5,9 +5,11 @@
 #[cfg(test)]
 mod tests;
 
+use state::{Codec, Damaged, State};
+
 use super::queue::{Broken, Queue};
 use super::{Dma, GuestMemory, VirtioDevice, spec::*};
-use crate::{Device, Digest, Refused, Width, feed, feed_option, low_u8, low_u32, with_word};
+use crate::{Device, Digest, Refused, Width, feed_state, low_u8, low_u32, with_word};
 
 /// Bytes that the window of registers spans.
 pub const WINDOW: u64 = 0x1000;
@@ -31,10 +33,9 @@ impl Slot {
     }
 }
 
-/// A virtio device of type `D` behind memory-mapped registers.
+/// All of the state but that of the device behind it.
 #[derive(Clone, Debug)]
-pub struct VirtioMmio<D> {
-    device: D,
+struct Transport {
     // Registers.
     status: u8,
     device_features_sel: u32,
@@ -52,14 +53,18 @@ pub struct VirtioMmio<D> {
     kicks: u64,
 }
 
+/// A virtio device of type `D` behind memory-mapped registers.
+#[derive(Clone, Debug)]
+pub struct VirtioMmio<D> {
+    device: D,
+    transport: Transport,
+}
+
 impl<D: VirtioDevice> VirtioMmio<D> {
     /// The registers in front of `device`, as after a reset.
     #[must_use]
     pub fn new(device: D) -> VirtioMmio<D> {
-        let slots = device.queues().iter().map(|max| Slot::new(*max));
-        VirtioMmio {
-            slots: slots.collect(),
-            device,
+        let transport = Transport {
             status: 0,
             device_features_sel: 0,
             driver_features: 0,
@@ -67,10 +72,12 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             queue_sel: 0,
             interrupt: 0,
             generation: 0,
+            slots: device.queues().iter().map(|max| Slot::new(*max)).collect(),
             broken: None,
             now: 0,
             kicks: 0,
-        }
+        };
+        VirtioMmio { device, transport }
     }
 
     /// The device behind the registers.
@@ -86,31 +93,31 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// The queues, for panes.
     pub fn queues(&self) -> impl Iterator<Item = &Queue> {
-        self.slots.iter().map(|slot| &slot.queue)
+        self.transport.slots.iter().map(|slot| &slot.queue)
     }
 
     /// Why the device asks for a reset, if it does.
     #[must_use]
     pub fn broken(&self) -> Option<Broken> {
-        self.broken
+        self.transport.broken
     }
 
     /// Notifications since the machine began; not part of the state.
     #[must_use]
     pub fn kicks(&self) -> u64 {
-        self.kicks
+        self.transport.kicks
     }
 
     /// Whether the driver runs the device, and the rings are sound.
     #[must_use]
     pub fn live(&self) -> bool {
-        self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
+        self.transport.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
     }
 
     /// Marks `queue` to be served `latency_ns` from now, or earlier if it was marked before.
     pub(super) fn mark(&mut self, queue: usize, latency_ns: u64) {
-        let at = self.now.saturating_add(latency_ns);
-        if let Some(slot) = self.slots.get_mut(queue) {
+        let at = self.transport.now.saturating_add(latency_ns);
+        if let Some(slot) = self.transport.slots.get_mut(queue) {
             slot.due = Some(slot.due.map_or(at, |due| due.min(at)).max(slot.rests_until));
         }
     }
@@ -118,22 +125,27 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     /// Lets `queue` be for `pause_ns`: it has had its share of work, and is then served again. No
     /// notification brings that forward.
     pub(super) fn rest(&mut self, queue: usize, pause_ns: u64) {
-        let until = self.now.saturating_add(pause_ns);
-        if let Some(slot) = self.slots.get_mut(queue) {
+        let until = self.transport.now.saturating_add(pause_ns);
+        if let Some(slot) = self.transport.slots.get_mut(queue) {
             (slot.due, slot.rests_until) = (Some(until), until);
         }
     }
 
     /// Says that the configuration space has changed.
     pub(super) fn config_changed(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
+        self.transport.generation = self.transport.generation.wrapping_add(1);
         if self.live() {
-            self.interrupt |= CONFIG_CHANGE;
+            self.transport.interrupt |= CONFIG_CHANGE;
         }
     }
 
     fn offered(&self) -> u64 {
         self.device.features() | F_VERSION_1 | F_EVENT_IDX | F_INDIRECT_DESC
+    }
+
+    fn acceptable(&self) -> bool {
+        let features = self.transport.driver_features;
+        features & !self.offered() == 0 && features & F_VERSION_1 != 0
     }
 
     /// Section "Device Requirements: Device Status Field".
@@ -143,47 +155,45 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             return;
         }
         // "The driver MUST NOT clear a device status bit", and one of them is the device's.
-        let mut status = self.status | value & (ACKNOWLEDGE | DRIVER | FAILED);
-        let acceptable =
-            self.driver_features & !self.offered() == 0 && self.driver_features & F_VERSION_1 != 0;
-        if value & FEATURES_OK != 0 && acceptable {
+        let mut status = self.transport.status | value & (ACKNOWLEDGE | DRIVER | FAILED);
+        if value & FEATURES_OK != 0 && self.acceptable() {
             status |= FEATURES_OK;
         }
         if value & DRIVER_OK != 0 && status & FEATURES_OK != 0 {
             status |= DRIVER_OK;
         }
-        self.status = status;
+        self.transport.status = status;
     }
 
     fn reset(&mut self) {
-        self.status = 0;
-        self.device_features_sel = 0;
-        self.driver_features = 0;
-        self.driver_features_sel = 0;
-        self.queue_sel = 0;
-        self.interrupt = 0;
-        self.broken = None;
-        for slot in &mut self.slots {
+        self.transport.status = 0;
+        self.transport.device_features_sel = 0;
+        self.transport.driver_features = 0;
+        self.transport.driver_features_sel = 0;
+        self.transport.queue_sel = 0;
+        self.transport.interrupt = 0;
+        self.transport.broken = None;
+        for slot in &mut self.transport.slots {
             *slot = Slot::new(slot.queue.max());
         }
         self.device.reset();
     }
 
     fn selected(&self) -> Option<&Queue> {
-        let index = usize::try_from(self.queue_sel).ok()?;
-        self.slots.get(index).map(|slot| &slot.queue)
+        let index = usize::try_from(self.transport.queue_sel).ok()?;
+        self.transport.slots.get(index).map(|slot| &slot.queue)
     }
 
     /// The selected queue, for a write that is allowed only while it is not ready.
     fn idle_queue(&mut self) -> Result<&mut Queue, Refused> {
-        let index = usize::try_from(self.queue_sel).or(Err(Refused))?;
-        let slot = self.slots.get_mut(index).ok_or(Refused)?;
+        let index = usize::try_from(self.transport.queue_sel).or(Err(Refused))?;
+        let slot = self.transport.slots.get_mut(index).ok_or(Refused)?;
         if slot.queue.ready { Err(Refused) } else { Ok(&mut slot.queue) }
     }
 
     fn write_ready(&mut self, ready: bool) -> Result<(), Refused> {
-        let index = usize::try_from(self.queue_sel).or(Err(Refused))?;
-        let slot = self.slots.get_mut(index).ok_or(Refused)?;
+        let index = usize::try_from(self.transport.queue_sel).or(Err(Refused))?;
+        let slot = self.transport.slots.get_mut(index).ok_or(Refused)?;
         slot.queue.set_ready(ready);
         if !ready {
             slot.due = None;
@@ -204,12 +214,18 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     }
 
     fn write_driver_features(&mut self, word: u32) -> Result<(), Refused> {
-        if self.status & FEATURES_OK != 0 {
+        if self.transport.status & FEATURES_OK != 0 {
             return Err(Refused);
         }
-        match self.driver_features_sel {
-            0 => self.driver_features = with_word(self.driver_features, false, word),
-            1 => self.driver_features = with_word(self.driver_features, true, word),
+        match self.transport.driver_features_sel {
+            0 => {
+                self.transport.driver_features =
+                    with_word(self.transport.driver_features, false, word)
+            }
+            1 => {
+                self.transport.driver_features =
+                    with_word(self.transport.driver_features, true, word)
+            }
             // Bits from 64 on do not exist; Linux clears them.
             _ if word == 0 => {}
             _ => return Err(Refused),
@@ -227,8 +243,8 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// Serves one queue until it is empty or the run has done enough.
     fn serve(&mut self, index: usize, mem: &mut dyn GuestMemory) -> Result<(), Broken> {
-        let features = self.driver_features;
-        let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
+        let features = self.transport.driver_features;
+        let Some(slot) = self.transport.slots.get_mut(index) else { return Ok(()) };
         let queue = &mut slot.queue;
         let (_, before) = queue.positions();
         let mut bytes = 0;
@@ -250,7 +266,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             turns -= 1;
         }
         if queue.interrupts_since(mem, features, before)? {
-            self.interrupt |= USED_BUFFER;
+            self.transport.interrupt |= USED_BUFFER;
         }
         if had_enough {
             self.rest(index, self.device.latency_ns().max(RETRY_NS));
@@ -260,9 +276,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// Enters the error state that only a reset ends, and tells the driver.
     fn fail(&mut self, why: Broken) {
-        self.broken = Some(why);
-        self.status |= NEEDS_RESET;
-        self.interrupt |= CONFIG_CHANGE;
+        self.transport.broken = Some(why);
+        self.transport.status |= NEEDS_RESET;
+        self.transport.interrupt |= CONFIG_CHANGE;
     }
 }
 
@@ -286,18 +302,18 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
             VERSION_REG => VERSION,
             DEVICE_ID => u64::from(self.device.device_type()),
             VENDOR_ID => VENDOR,
-            DEVICE_FEATURES => match self.device_features_sel {
+            DEVICE_FEATURES => match self.transport.device_features_sel {
                 0 => self.offered() & 0xffff_ffff,
                 1 => self.offered() >> 32,
                 _ => 0,
             },
             QUEUE_NUM_MAX => self.selected().map_or(0, |queue| u64::from(queue.max())),
             QUEUE_READY => self.selected().map_or(0, |queue| u64::from(queue.ready)),
-            INTERRUPT_STATUS => u64::from(self.interrupt),
-            STATUS => u64::from(self.status),
+            INTERRUPT_STATUS => u64::from(self.transport.interrupt),
+            STATUS => u64::from(self.transport.status),
             // All ones: there is no such shared memory region.
             SHM_LEN_LOW | SHM_LEN_HIGH | SHM_BASE_LOW | SHM_BASE_HIGH => 0xffff_ffff,
-            CONFIG_GENERATION => u64::from(self.generation),
+            CONFIG_GENERATION => u64::from(self.transport.generation),
             _ => return Err(Refused),
         })
     }
@@ -308,10 +324,10 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
         }
         let word = low_u32(value);
         match offset {
-            DEVICE_FEATURES_SEL => self.device_features_sel = word,
+            DEVICE_FEATURES_SEL => self.transport.device_features_sel = word,
             DRIVER_FEATURES => self.write_driver_features(word)?,
-            DRIVER_FEATURES_SEL => self.driver_features_sel = word,
-            QUEUE_SEL => self.queue_sel = word,
+            DRIVER_FEATURES_SEL => self.transport.driver_features_sel = word,
+            QUEUE_SEL => self.transport.queue_sel = word,
             QUEUE_NUM => {
                 if !self.idle_queue()?.set_size(word) {
                     return Err(Refused);
@@ -320,13 +336,13 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
             QUEUE_READY => self.write_ready(word & 1 != 0)?,
             QUEUE_NOTIFY => {
                 let index = usize::try_from(word).or(Err(Refused))?;
-                if index >= self.slots.len() {
+                if index >= self.transport.slots.len() {
                     return Err(Refused);
                 }
-                self.kicks += 1;
+                self.transport.kicks += 1;
                 self.mark(index, self.device.latency_ns());
             }
-            INTERRUPT_ACK => self.interrupt &= !low_u8(value),
+            INTERRUPT_ACK => self.transport.interrupt &= !low_u8(value),
             STATUS => self.write_status(low_u8(value)),
             QUEUE_DESC_LOW | QUEUE_DESC_HIGH | QUEUE_DRIVER_LOW | QUEUE_DRIVER_HIGH
             | QUEUE_DEVICE_LOW | QUEUE_DEVICE_HIGH => self.write_queue(offset, word)?,
@@ -337,25 +353,29 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
     }
 
     fn irq(&self) -> bool {
-        self.interrupt != 0
+        self.transport.interrupt != 0
     }
 }
 
 impl<D: VirtioDevice> Dma for VirtioMmio<D> {
     fn set_time(&mut self, now_ns: u64) {
-        self.now = now_ns;
+        self.transport.now = now_ns;
     }
 
     fn deadline(&self) -> Option<u64> {
         // A notification that comes too early waits until the driver says that it is ready.
-        if self.live() { self.slots.iter().filter_map(|slot| slot.due).min() } else { None }
+        if self.live() {
+            self.transport.slots.iter().filter_map(|slot| slot.due).min()
+        } else {
+            None
+        }
     }
 
     fn run(&mut self, now_ns: u64, mem: &mut dyn GuestMemory) {
-        self.now = now_ns;
-        for index in 0..self.slots.len() {
-            if self.live() && self.slots[index].due.is_some_and(|due| due <= now_ns) {
-                self.slots[index].due = None;
+        self.transport.now = now_ns;
+        for index in 0..self.transport.slots.len() {
+            if self.live() && self.transport.slots[index].due.is_some_and(|due| due <= now_ns) {
+                self.transport.slots[index].due = None;
                 if let Err(why) = self.serve(index, mem) {
                     self.fail(why);
                 }
@@ -364,21 +384,51 @@ impl<D: VirtioDevice> Dma for VirtioMmio<D> {
     }
 }
 
+impl State for Slot {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        self.queue.state(codec)?;
+        codec.option(&mut self.due, |codec, due| codec.u64(due))?;
+        codec.u64(&mut self.rests_until)
+    }
+}
+
+impl State for Transport {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.u8(&mut self.status)?;
+        codec.check(self.status & !STATUS_BITS == 0, "a device status that does not exist")?;
+        codec.u64(&mut self.driver_features)?;
+        for word in [
+            &mut self.device_features_sel,
+            &mut self.driver_features_sel,
+            &mut self.queue_sel,
+            &mut self.generation,
+        ] {
+            codec.u32(word)?;
+        }
+        codec.u8(&mut self.interrupt)?;
+        let known = self.interrupt & !(USED_BUFFER | CONFIG_CHANGE) == 0;
+        codec.check(known, "an interrupt status that does not exist")?;
+        codec.each(&mut self.slots, |codec, slot| slot.state(codec))?;
+        Broken::state(&mut self.broken, codec)?;
+        let told = self.broken.is_some() == (self.status & NEEDS_RESET != 0);
+        codec.check(told, "a broken device that does not say so")?;
+        codec.u64(&mut self.now)?;
+        codec.count(&mut self.kicks)
+    }
+}
+
+impl<D: VirtioDevice> State for VirtioMmio<D> {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        self.transport.state(codec)?;
+        let agreed = self.transport.status & FEATURES_OK == 0 || self.acceptable();
+        codec.check(agreed, "features that were not offered")?;
+        self.device.state(codec)
+    }
+}
+
 impl<D: VirtioDevice> Digest for VirtioMmio<D> {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        sink(&[self.status, self.interrupt]);
-        feed(sink, self.driver_features);
-        for word in
-            [self.device_features_sel, self.driver_features_sel, self.queue_sel, self.generation]
-        {
-            sink(&word.to_le_bytes());
-        }
-        feed(sink, self.slots.len() as u64);
-        for slot in &self.slots {
-            slot.queue.digest(sink);
-            feed_option(sink, slot.due);
-            feed(sink, slot.rests_until);
-        }
+        feed_state(sink, Transport { kicks: 0, ..self.transport.clone() });
         self.device.digest(sink);
     }
 }

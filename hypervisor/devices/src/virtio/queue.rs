@@ -13,8 +13,9 @@ mod tests;
 
 pub use chain::{Buffer, Chain, Cursor};
 
+use state::{Codec, Damaged, State};
+
 use super::{BadAddress, GuestMemory, spec::*};
-use crate::{Digest, feed};
 
 /// Longest chain that is followed, indirect descriptors included.
 ///
@@ -41,6 +42,35 @@ pub enum Broken {
     Indirect,
     /// A request lacks what is needed to answer it.
     Request,
+}
+
+impl Broken {
+    /// All of them.
+    const ALL: [Option<Broken>; 9] = [
+        None,
+        Some(Broken::Address(0)),
+        Some(Broken::AvailableIndex),
+        Some(Broken::DescriptorIndex),
+        Some(Broken::Chain),
+        Some(Broken::Length),
+        Some(Broken::Order),
+        Some(Broken::Indirect),
+        Some(Broken::Request),
+    ];
+
+    /// The state of a device that may be broken.
+    pub(super) fn state(broken: &mut Option<Broken>, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let mut addr = 0;
+        if let Some(Broken::Address(at)) = broken {
+            addr = std::mem::take(at);
+        }
+        codec.choice(broken, &Broken::ALL)?;
+        if let Some(Broken::Address(at)) = broken {
+            codec.u64(&mut addr)?;
+            *at = addr;
+        }
+        Ok(())
+    }
 }
 
 impl From<BadAddress> for Broken {
@@ -257,15 +287,17 @@ impl Queue {
     }
 }
 
-impl Digest for Queue {
-    fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        for number in [self.max, self.size, self.next_avail, self.next_used] {
-            sink(&number.to_le_bytes());
+impl State for Queue {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.u16(&mut self.size)?;
+        let possible = self.size.is_power_of_two() && self.size <= self.max;
+        codec.check(possible, "a queue of a size that cannot be chosen")?;
+        codec.bool(&mut self.ready)?;
+        for addr in [&mut self.desc, &mut self.avail, &mut self.used] {
+            codec.u64(addr)?;
         }
-        sink(&[u8::from(self.ready)]);
-        for addr in [self.desc, self.avail, self.used] {
-            feed(sink, addr);
-        }
+        codec.u16(&mut self.next_avail)?;
+        codec.u16(&mut self.next_used)
     }
 }
 

@@ -4,9 +4,11 @@
 //! advise. It is *not* cryptographic: who knows a few hundred bits of output knows the rest. A
 //! guest that must keep secrets from its peers must not take them from here.
 
+use state::{Codec, Damaged, State};
+
 use super::queue::{Broken, Chain};
 use super::{GuestMemory, VirtioDevice, spec::*};
-use crate::{Digest, feed};
+use crate::{Digest, feed_state};
 
 /// Most bytes that one request gets; the driver asks again for more.
 pub const REQUEST_LIMIT: usize = 4096;
@@ -53,11 +55,11 @@ impl Generator {
     }
 }
 
-impl Digest for Generator {
-    fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        for word in self.state {
-            feed(sink, word);
-        }
+impl State for Generator {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.words(&mut self.state)?;
+        // It would give zeros for ever; no seed leads there.
+        codec.check(self.state != [0; 4], "a generator of nothing but zeros")
     }
 }
 
@@ -112,9 +114,15 @@ impl VirtioDevice for Rng {
     }
 }
 
+impl State for Rng {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        self.generator.state(codec)
+    }
+}
+
 impl Digest for Rng {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        self.generator.digest(sink);
+        feed_state(sink, self.clone());
     }
 }
 

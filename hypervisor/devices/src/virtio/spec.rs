@@ -45,6 +45,9 @@ pub(super) const DRIVER_OK: u8 = 4;
 pub(super) const FEATURES_OK: u8 = 8;
 pub(super) const NEEDS_RESET: u8 = 64;
 pub(super) const FAILED: u8 = 128;
+/// Status bits that exist.
+pub(super) const STATUS_BITS: u8 =
+    ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | NEEDS_RESET | FAILED;
 
 /// Interrupt status: buffers were used.
 pub(super) const USED_BUFFER: u8 = 1;

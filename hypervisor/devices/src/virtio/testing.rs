@@ -2,7 +2,7 @@
 
 pub(crate) use super::mmio::VirtioMmio;
 use super::{BadAddress, Dma, GuestMemory, VirtioDevice, spec::*};
-use crate::{Device, Width};
+use crate::{Device, Width, low_u8};
 
 pub(crate) const BASE: u64 = 0x8000_0000;
 const BYTES: usize = 1 << 20;
@@ -35,6 +35,28 @@ impl GuestMemory for Ram {
         self.0[range].copy_from_slice(buf);
         Ok(())
     }
+}
+
+/// Memory in which descriptors, rings and table addresses are likely to make sense.
+pub(crate) fn plausible(seed: u64) -> Ram {
+    let mut generator = super::rng::Generator::new(seed);
+    let mut ram = Ram(vec![0; 0x2000]);
+    for at in (0..0x1000).step_by(16) {
+        let bits = generator.next_u64();
+        let addr = BASE + (bits & 0xf_fff0);
+        let len = (bits >> 20) & if bits >> 63 == 0 { 0x7f0 } else { 0x1f_ffff };
+        let flags = (bits >> 44) & 3 | if (bits >> 46) & 7 == 0 { 4 } else { 0 };
+        let next = (bits >> 50) & 0x3f;
+        let high = len | flags << 32 | next << 48;
+        ram.write(BASE + at, &addr.to_le_bytes()).unwrap();
+        ram.write(BASE + at + 8, &high.to_le_bytes()).unwrap();
+    }
+    ram.write(BASE + AVAIL + 2, &[low_u8(generator.next_u64() & 7), 0]).unwrap();
+    for slot in 0..64 {
+        let head = low_u8(generator.next_u64() & 7);
+        ram.write(BASE + AVAIL + 4 + 2 * slot, &[head, 0]).unwrap();
+    }
+    ram
 }
 
 /// A piece of guest memory that a test uses as a buffer.

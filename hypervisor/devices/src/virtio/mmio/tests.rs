@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::block::{Block, CowDisk};
 use super::super::console::Console;
 use super::super::rng::Rng;
-use super::super::testing::{AVAIL, BASE, Driver, Ram, Space, USED};
+use super::super::testing::{AVAIL, BASE, Driver, Space, USED, plausible};
 use super::*;
 
 fn get<D: VirtioDevice>(mmio: &mut VirtioMmio<D>, offset: u64) -> u64 {
@@ -41,12 +41,13 @@ fn features_are_ok_only_if_offered_and_version_1() {
 
 #[test]
 fn a_reset_forgets_everything() {
-    let fresh = VirtioMmio::new(Console::new(None));
+    let mut fresh = VirtioMmio::new(Console::new(None));
     let mut driver = Driver::start(Console::new(None), u64::MAX);
     let space = driver.filled(b"x");
     driver.submit(1, &[space], &[]);
     driver.run();
     driver.put(STATUS, 0);
+    fresh.set_time(driver.now);
     assert_eq!(digest(&driver.mmio), digest(&fresh));
     assert!(!driver.mmio.irq() && driver.mmio.deadline().is_none());
 }
@@ -196,6 +197,12 @@ impl VirtioDevice for Feeder {
     }
 }
 
+impl State for Feeder {
+    fn state(&mut self, _codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        Ok(())
+    }
+}
+
 impl Digest for Feeder {
     fn digest(&self, _sink: &mut dyn FnMut(&[u8])) {}
 }
@@ -219,7 +226,7 @@ fn traffic<D: VirtioDevice>(device: D, ram: &[u8], accesses: &[(u64, u64)]) {
     let mut driver = Driver::start(device, u64::MAX);
     let used = usize::try_from(USED).unwrap();
     driver.ram.0[..used].copy_from_slice(&ram[..used]);
-    for queue in 0..driver.mmio.slots.len() {
+    for queue in 0..driver.mmio.transport.slots.len() {
         driver.put(QUEUE_NOTIFY, queue as u64);
     }
     driver.run();
@@ -230,30 +237,8 @@ fn traffic<D: VirtioDevice>(device: D, ram: &[u8], accesses: &[(u64, u64)]) {
         }
         driver.now += 7;
         driver.mmio.run(driver.now, &mut driver.ram);
-        assert_eq!(driver.mmio.broken().is_some(), driver.mmio.status & NEEDS_RESET != 0);
+        assert_eq!(driver.mmio.broken().is_some(), driver.mmio.transport.status & NEEDS_RESET != 0);
     }
-}
-
-/// Memory in which descriptors, rings and table addresses are likely to make sense.
-fn plausible(seed: u64) -> Ram {
-    let mut generator = super::super::rng::Generator::new(seed);
-    let mut ram = Ram(vec![0; 0x2000]);
-    for at in (0..0x1000).step_by(16) {
-        let bits = generator.next_u64();
-        let addr = BASE + (bits & 0xf_fff0);
-        let len = (bits >> 20) & if bits >> 63 == 0 { 0x7f0 } else { 0x1f_ffff };
-        let flags = (bits >> 44) & 3 | if (bits >> 46) & 7 == 0 { 4 } else { 0 };
-        let next = (bits >> 50) & 0x3f;
-        let high = len | flags << 32 | next << 48;
-        ram.write(BASE + at, &addr.to_le_bytes()).unwrap();
-        ram.write(BASE + at + 8, &high.to_le_bytes()).unwrap();
-    }
-    ram.write(BASE + AVAIL + 2, &[low_u8(generator.next_u64() & 7), 0]).unwrap();
-    for slot in 0..64 {
-        let head = low_u8(generator.next_u64() & 7);
-        ram.write(BASE + AVAIL + 4 + 2 * slot, &[head, 0]).unwrap();
-    }
-    ram
 }
 
 proptest! {
