@@ -88,7 +88,8 @@ pub trait Digest {
     /// Gives the complete state to `sink`, in a fixed order and with lengths before lists.
     ///
     /// It is the [`State`] less what no guest can find: output that waits to be drained, and
-    /// counters for panes. It has the content of a disk besides, which is saved page by page.
+    /// counters for panes. It has the content of a disk besides, which is saved
+    /// [page by page](virtio::block::Overlay).
     fn digest(&self, sink: &mut dyn FnMut(&[u8]));
 }
 

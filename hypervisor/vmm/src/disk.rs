@@ -1,7 +1,7 @@
 //! Any disk, boxed: the VM plane does not care what is behind its block device.
 
 use devices::Digest;
-use devices::virtio::block::{Disk, DiskError};
+use devices::virtio::block::{Disk, DiskError, Overlay, Witness};
 
 /// A disk of whatever kind.
 pub struct AnyDisk(Box<dyn Disk + Send>);
@@ -44,5 +44,13 @@ impl Disk for AnyDisk {
 
     fn read_only(&self) -> bool {
         self.0.read_only()
+    }
+
+    fn overlay(&mut self) -> Option<&mut dyn Overlay> {
+        self.0.overlay()
+    }
+
+    fn witness(&mut self) -> Option<&mut dyn Witness> {
+        self.0.witness()
     }
 }

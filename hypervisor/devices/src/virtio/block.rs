@@ -5,13 +5,18 @@
 //! answered at all breaks the device.
 
 mod disk;
+mod overlay;
+mod recorded;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{CowDisk, Disk, DiskError, SECTOR};
+pub use disk::{Disk, DiskError, SECTOR};
+pub use overlay::{CowDisk, Dirtied, Overlay, PAGE, Page};
+pub use recorded::{BLOCK_BYTES, Hash, Recorded, Seen, Trouble, Witness};
 
 use state::{Codec, Damaged, State};
 
+use super::mmio::VirtioMmio;
 use super::queue::{Broken, Chain, Cursor};
 use super::{GuestMemory, VirtioDevice, spec::*};
 use crate::Digest;
@@ -122,6 +127,18 @@ impl<D: Disk> Block<D> {
     }
 }
 
+impl<D: Disk> VirtioMmio<Block<D>> {
+    /// What the guest wrote to the disk, if that is kept apart from the rest.
+    pub fn overlay(&mut self) -> Option<&mut dyn Overlay> {
+        self.device_mut().disk.overlay()
+    }
+
+    /// What is known of the image below the disk, if somebody watches it.
+    pub fn witness(&mut self) -> Option<&mut dyn Witness> {
+        self.device_mut().disk.witness()
+    }
+}
+
 fn piece_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX).min(PIECE)
 }
@@ -200,7 +217,7 @@ impl<D: Disk> VirtioDevice for Block<D> {
 }
 
 impl<D> State for Block<D> {
-    /// The device keeps nothing between requests, and the disk is saved page by page.
+    /// The device keeps nothing between requests, and the disk is saved by its [`Overlay`].
     fn state(&mut self, _codec: &mut Codec<'_>) -> Result<(), Damaged> {
         Ok(())
     }

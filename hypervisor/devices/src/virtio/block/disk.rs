@@ -1,15 +1,13 @@
-//! What is behind a block device: the trait of disks, and a private copy-on-write overlay.
+//! What is behind a block device: the trait of disks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Digest, feed};
+use super::overlay::Overlay;
+use super::recorded::Witness;
+use crate::Digest;
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
-/// Bytes of a cluster, the unit that an overlay copies.
-const CLUSTER: usize = 4096;
-const CLUSTER_SECTORS: u64 = 8;
 
 /// Why a disk did not do what it was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +63,20 @@ pub trait Disk: Digest {
 
     /// Whether every write fails.
     fn read_only(&self) -> bool;
+
+    /// What was written since the run began, if that is kept apart from the rest.
+    fn overlay(&mut self) -> Option<&mut dyn Overlay> {
+        None
+    }
+
+    /// What is known of the image below, if somebody watches what is read of it.
+    fn witness(&mut self) -> Option<&mut dyn Witness> {
+        None
+    }
 }
 
 /// The byte range of `len` bytes from `sector` on, if it is whole sectors of so large a disk.
-fn range(sectors: u64, sector: u64, len: usize) -> Result<(u64, u64), DiskError> {
+pub(super) fn range(sectors: u64, sector: u64, len: usize) -> Result<(u64, u64), DiskError> {
     let len = len as u64;
     let end = sector.checked_add(len / SECTOR).ok_or(DiskError::OutOfRange)?;
     if end > sectors || !len.is_multiple_of(SECTOR) {
@@ -130,118 +138,18 @@ impl<D: Disk + ?Sized> Disk for Box<D> {
     fn read_only(&self) -> bool {
         (**self).read_only()
     }
+
+    fn overlay(&mut self) -> Option<&mut dyn Overlay> {
+        (**self).overlay()
+    }
+
+    fn witness(&mut self) -> Option<&mut dyn Witness> {
+        (**self).witness()
+    }
 }
 
 impl<D: Digest + ?Sized> Digest for Box<D> {
     fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
         (**self).digest(sink);
-    }
-}
-
-/// A disk whose writes stay in memory, above a base that is only read.
-///
-/// A clone shares the clusters until one of the two writes to them, so it costs little.
-#[derive(Clone, Debug)]
-pub struct CowDisk<B> {
-    // Fixed configuration.
-    base: B,
-    limit: u64,
-    // Runtime state.
-    overlay: BTreeMap<u64, Arc<[u8; CLUSTER]>>,
-}
-
-impl<B: Disk> CowDisk<B> {
-    /// An overlay over `base` that may grow to `limit_bytes`; writes that need more fail.
-    #[must_use]
-    pub fn new(base: B, limit_bytes: u64) -> CowDisk<B> {
-        CowDisk { base, limit: limit_bytes / CLUSTER as u64, overlay: BTreeMap::new() }
-    }
-
-    /// Bytes that the overlay holds.
-    #[must_use]
-    pub fn overlay_bytes(&self) -> u64 {
-        (self.overlay.len() * CLUSTER) as u64
-    }
-
-    /// The cluster to write to, copied from the base first unless all of it is replaced.
-    fn cluster(&mut self, index: u64, whole: bool) -> Result<&mut [u8; CLUSTER], DiskError> {
-        if !self.overlay.contains_key(&index) {
-            if self.overlay.len() as u64 >= self.limit {
-                return Err(DiskError::Full);
-            }
-            let mut bytes = [0; CLUSTER];
-            if !whole {
-                // The last cluster of a disk may be a part of one.
-                let first = index * CLUSTER_SECTORS;
-                let there = self.base.sectors().saturating_sub(first).min(CLUSTER_SECTORS);
-                let there = usize::try_from(there * SECTOR).or(Err(DiskError::OutOfRange))?;
-                self.base.read(first, &mut bytes[..there])?;
-            }
-            self.overlay.insert(index, Arc::new(bytes));
-        }
-        self.overlay.get_mut(&index).map(Arc::make_mut).ok_or(DiskError::Full)
-    }
-}
-
-/// The part of a cluster that begins at byte `at` of the disk and has at most `left` bytes.
-fn part(at: u64, left: usize) -> (u64, std::ops::Range<usize>) {
-    let cluster = CLUSTER as u64;
-    let begin = usize::try_from(at % cluster).unwrap_or(0);
-    (at / cluster, begin..CLUSTER.min(begin.saturating_add(left)))
-}
-
-impl<B: Disk> Disk for CowDisk<B> {
-    fn sectors(&self) -> u64 {
-        self.base.sectors()
-    }
-
-    fn read(&mut self, sector: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-        let (mut at, end) = range(self.sectors(), sector, buf.len())?;
-        // The base once, in one piece, and then what was written since.
-        self.base.read(sector, buf)?;
-        let first = at / CLUSTER as u64;
-        let mut done = 0;
-        for (index, bytes) in self.overlay.range(first..end.div_ceil(CLUSTER as u64)) {
-            let begin = at.max(index * CLUSTER as u64);
-            done += usize::try_from(begin - at).or(Err(DiskError::OutOfRange))?;
-            let (_, inside) = part(begin, buf.len() - done);
-            let len = inside.len();
-            buf[done..done + len].copy_from_slice(&bytes[inside]);
-            done += len;
-            at = begin + len as u64;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, sector: u64, buf: &[u8]) -> Result<(), DiskError> {
-        let (mut at, _) = range(self.sectors(), sector, buf.len())?;
-        let mut left = buf;
-        while !left.is_empty() {
-            let (index, inside) = part(at, left.len());
-            let (now, later) = left.split_at(inside.len());
-            self.cluster(index, now.len() == CLUSTER)?[inside].copy_from_slice(now);
-            at += now.len() as u64;
-            left = later;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), DiskError> {
-        Ok(())
-    }
-
-    fn read_only(&self) -> bool {
-        false
-    }
-}
-
-impl<B: Disk> Digest for CowDisk<B> {
-    fn digest(&self, sink: &mut dyn FnMut(&[u8])) {
-        feed(sink, self.limit);
-        feed(sink, self.overlay.len() as u64);
-        for (index, bytes) in &self.overlay {
-            feed(sink, *index);
-            sink(&bytes[..]);
-        }
     }
 }
