@@ -7,6 +7,7 @@ pub(crate) mod board;
 mod config;
 mod fdt;
 mod htif;
+mod keep;
 pub(crate) mod layout;
 mod run;
 mod serve;

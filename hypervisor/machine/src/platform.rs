@@ -193,6 +193,9 @@ impl Platform {
         })?;
         posts_state(codec, &mut self.posts)?;
         self.count_reserved();
+        if let Some(board) = &mut self.board {
+            board.state(codec)?;
+        }
         Ok(())
     }
 }

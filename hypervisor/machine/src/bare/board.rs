@@ -19,6 +19,7 @@ use devices::{Device, Digest, Width};
 use hart::{AccessFault, Touch, Writer};
 use isa::Interrupt;
 use session::Region;
+use state::{Codec, Damaged, State};
 
 use super::layout::{
     PLIC_SOURCES, RTC_IRQ, Span, UART_IRQ, VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_RNG, WINDOWS,
@@ -32,6 +33,8 @@ pub type AnyDisk = Box<dyn Disk + Send>;
 
 /// Typed bytes that may wait for the guest; what comes after is dropped and counted.
 pub(crate) const INPUT_MAX: usize = 64 << 10;
+/// Console bytes that may be written within a slice and what devices do at its end.
+const OUTPUT_MAX: usize = 1 << 30;
 /// The register of a virtio device by which its driver resets it, section "Device Status Field".
 const VIRTIO_STATUS: u64 = 0x70;
 /// Bits of `mip` for a software and a timer interrupt of the ACLINT.
@@ -350,6 +353,32 @@ impl Board {
         sink(&(self.input.len() as u64).to_le_bytes());
         sink(first);
         sink(second);
+    }
+}
+
+impl State for Board {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        self.uart.state(codec)?;
+        self.aclint.state(codec)?;
+        self.plic.state(codec)?;
+        self.rtc.state(codec)?;
+        self.finisher.state(codec)?;
+        let mut has_disk = self.block.is_some();
+        codec.bool(&mut has_disk)?;
+        codec.check(has_disk == self.block.is_some(), "one machine has a disk, the other none")?;
+        if let Some(block) = &mut self.block {
+            block.state(codec)?;
+        }
+        self.console.state(codec)?;
+        self.rng.state(codec)?;
+        codec.words(&mut self.external)?;
+        let wires = Interrupt::MachineExternal.bit() | Interrupt::SupervisorExternal.bit();
+        let of_plic = self.external.iter().all(|external| external & !wires == 0);
+        codec.check(of_plic, "the PLIC drives wires that it has not")?;
+        codec.queue(&mut self.input, INPUT_MAX)?;
+        codec.bytes(&mut self.output, OUTPUT_MAX)?;
+        codec.count(&mut self.dropped)?;
+        codec.count(&mut self.refused)
     }
 }
 

@@ -19,6 +19,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use hart::Writer;
+use state::{Codec, Damaged, State};
 
 use super::board::Board;
 use crate::machine::Machine;
@@ -127,6 +128,15 @@ impl Htif {
         sink(&[u8::from(self.reading)]);
         sink(&(self.answers.len() as u64).to_le_bytes());
         self.answers.iter().for_each(|word| sink(&word.to_le_bytes()));
+    }
+}
+
+impl State for Htif {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let mut answers: Vec<u64> = self.answers.iter().copied().collect();
+        codec.list(&mut answers, ANSWERS_MAX, |codec, word| codec.u64(word))?;
+        self.answers = answers.into();
+        codec.bool(&mut self.reading)
     }
 }
 

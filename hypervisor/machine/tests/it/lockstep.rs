@@ -8,13 +8,13 @@
 //!
 //! See `docs/src/verification.md` for what is compared, and what may differ.
 
-mod asm;
+pub(crate) mod asm;
 mod body;
 mod compare;
 mod csrs;
 mod elf;
-mod layout;
-mod program;
+pub(crate) mod layout;
+pub(crate) mod program;
 mod qemu;
 mod special;
 mod spike;

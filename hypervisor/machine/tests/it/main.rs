@@ -5,9 +5,13 @@ mod firmware;
 #[cfg(test)]
 mod hyp_tests;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod lockstep;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod riscv_tests;
 #[cfg(test)]
