@@ -1,6 +1,7 @@
 //! What a watcher sees of a run: VM exits, traps of a bare machine, and the events around them.
 
 use isa::Mode;
+use state::{Codec, Damaged, State};
 
 use crate::{Position, VcpuId};
 
@@ -367,6 +368,43 @@ pub enum Stop {
     },
     /// The user asked for it.
     User,
+}
+
+/// Most bytes of a reason; nobody writes sentences that long.
+const REASON_MAX: usize = 64 << 10;
+
+impl State for Stop {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let (mut kind, mut code, mut reason): (u8, u64, Vec<u8>) = match self {
+            Self::PowerOff => (0, 0, Vec::new()),
+            Self::Failed { code } => (1, *code, Vec::new()),
+            Self::Reset => (2, 0, Vec::new()),
+            Self::StepLimit => (3, 0, Vec::new()),
+            Self::Deadlock => (4, 0, Vec::new()),
+            Self::Killed { reason } => (5, 0, reason.clone().into_bytes()),
+            Self::Crashed { reason } => (6, 0, reason.clone().into_bytes()),
+            Self::User => (7, 0, Vec::new()),
+        };
+        reason.truncate(REASON_MAX);
+        codec.u8(&mut kind)?;
+        codec.u64(&mut code)?;
+        codec.bytes(&mut reason, REASON_MAX)?;
+        codec.check(code == 0 || kind == 1, "an end with a code that has none")?;
+        codec.check(reason.is_empty() || matches!(kind, 5 | 6), "an end that needs no reason")?;
+        let reason = String::from_utf8_lossy(&reason).into_owned();
+        *self = match kind {
+            0 => Self::PowerOff,
+            1 => Self::Failed { code },
+            2 => Self::Reset,
+            3 => Self::StepLimit,
+            4 => Self::Deadlock,
+            5 => Self::Killed { reason },
+            6 => Self::Crashed { reason },
+            7 => Self::User,
+            _ => return Err(Damaged { what: "no such end of a run" }),
+        };
+        Ok(())
+    }
 }
 
 /// A change in the life of the VM.

@@ -1,6 +1,7 @@
 //! What a watcher is shown of a whole VM at one position.
 
 use isa::Mode;
+use state::{Codec, Damaged, State};
 
 use crate::{Stats, Stop, VcpuId};
 
@@ -41,6 +42,28 @@ pub enum RunState {
     Paused,
     /// It ended.
     Ended(Stop),
+}
+
+impl State for RunState {
+    /// Whether it ended, and how. A pause is the watcher's: it stays, or does not come back.
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let mut ended = matches!(self, Self::Ended(_));
+        codec.bool(&mut ended)?;
+        match self {
+            Self::Ended(stop) if ended => stop.state(codec),
+            _ if ended => {
+                let mut stop = Stop::PowerOff;
+                stop.state(codec)?;
+                *self = Self::Ended(stop);
+                Ok(())
+            }
+            Self::Ended(_) => {
+                *self = Self::Running;
+                Ok(())
+            }
+            Self::Running | Self::Paused => Ok(()),
+        }
+    }
 }
 
 /// The whole VM.

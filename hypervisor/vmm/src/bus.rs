@@ -10,13 +10,14 @@ use devices::plic::Plic;
 use devices::rtc::Rtc;
 use devices::uart::Uart;
 use devices::virtio::Dma;
-use devices::virtio::block::{Block, DEFAULT_LATENCY_NS};
+use devices::virtio::block::{Block, DEFAULT_LATENCY_NS, Overlay, Witness};
 use devices::virtio::console::Console;
 use devices::virtio::mmio::VirtioMmio;
 use devices::virtio::rng::Rng;
 use devices::{Device, Digest, Refused, Width};
 use dv::{Denied, Dv, Virq};
 use session::Region;
+use state::{Codec, Damaged, State};
 
 use crate::config::ConsoleDevice;
 use crate::disk::AnyDisk;
@@ -271,6 +272,16 @@ impl Bus {
         self.dropped += (bytes.len() - taken) as u64;
     }
 
+    /// What the guest wrote to its disk, if it has one and that is kept apart from the rest.
+    pub(crate) fn overlay(&mut self) -> Option<&mut dyn Overlay> {
+        self.block.as_mut()?.overlay()
+    }
+
+    /// What is known of the image below the disk, if somebody watches it.
+    pub(crate) fn witness(&mut self) -> Option<&mut dyn Witness> {
+        self.block.as_mut()?.witness()
+    }
+
     /// Whether so many typed bytes still fit.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         bytes <= INPUT_MAX.saturating_sub(self.input.len())
@@ -294,6 +305,33 @@ impl Bus {
     /// What the guest wrote to its console since the last time this was emptied.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
+    }
+}
+
+impl State for Bus {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        let devices: [&mut dyn State; 6] = [
+            &mut self.uart,
+            &mut self.plic,
+            &mut self.rtc,
+            &mut self.finisher,
+            &mut self.console,
+            &mut self.rng,
+        ];
+        devices.into_iter().try_for_each(|device| device.state(codec))?;
+        let mut has_disk = self.block.is_some();
+        codec.bool(&mut has_disk)?;
+        codec.check(has_disk == self.block.is_some(), "one VM has a disk, the other has none")?;
+        if let Some(block) = &mut self.block {
+            block.state(codec)?;
+        }
+        codec.each(&mut self.lines, |codec, line| codec.bool(line))?;
+        codec.option(&mut self.alarm, |codec, at| codec.u64(at))?;
+        codec.bool(&mut self.alarm_over)?;
+        codec.queue(&mut self.input, INPUT_MAX)?;
+        // What a guest wrote until it was looked at; never more than the bytes that are there.
+        codec.bytes(&mut self.output, usize::MAX)?;
+        codec.count(&mut self.dropped)
     }
 }
 

@@ -10,6 +10,7 @@
 //! The guest cannot reach this window: no leaf of its table maps it. An entry that becomes valid
 //! needs no fence, one that is taken away or loses rights is fenced by whoever calls here.
 
+mod keep;
 mod pool;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ mod fdt;
 pub mod fuzzing;
 mod gstage;
 mod inject;
+mod keep;
 pub mod layout;
 mod live;
 mod memory;

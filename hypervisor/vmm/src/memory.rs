@@ -2,6 +2,7 @@
 
 use devices::virtio::{BadAddress, GuestMemory};
 use dv::{Denied, Dv};
+use state::{Codec, Damaged, State};
 
 use crate::layout::RAM_BASE;
 
@@ -91,6 +92,12 @@ impl Ram {
             }
         }
         Ok(())
+    }
+}
+
+impl State for Ram {
+    fn state(&mut self, codec: &mut Codec<'_>) -> Result<(), Damaged> {
+        codec.each(&mut self.touched, |codec, touched| codec.bool(touched))
     }
 }
 

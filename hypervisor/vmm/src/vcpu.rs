@@ -32,7 +32,7 @@ pub(crate) struct Vcpu {
     // Statistics.
     pub(crate) stats: Stats,
     /// Its steps at its exit before.
-    steps_before: u64,
+    pub(crate) steps_before: u64,
 }
 
 impl Vcpu {

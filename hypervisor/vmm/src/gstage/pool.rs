@@ -1,6 +1,7 @@
 //! Free pages for tables, from the granted window and, when it is used up, from the driver.
 
 use dv::{Denied, Dv, Window};
+use state::{Codec, Damaged};
 
 use crate::layout::PAGE;
 
@@ -54,6 +55,48 @@ impl Pool {
             let reserved = self.windows.get(index + 1)?.1;
             self.next = (index + 1, reserved);
         }
+    }
+
+    /// Goes through the state: of the windows, which `granted` names, what is used and free.
+    pub(super) fn state(
+        &mut self,
+        codec: &mut Codec<'_>,
+        granted: &[Window],
+    ) -> Result<(), Damaged> {
+        codec.check(
+            granted.first() == self.windows.first().map(|(window, _)| window),
+            "the table pool is another window",
+        )?;
+        if codec.is_loading() {
+            // The first one is configuration, what was granted later follows it.
+            self.windows.truncate(1);
+            self.windows.extend(granted.iter().skip(1).map(|window| (*window, 0)));
+        }
+        let (index, offset) = &mut self.next;
+        codec.index(index, self.windows.len())?;
+        codec.u64(offset)?;
+        let (window, reserved) = self.windows[*index];
+        let within = (reserved..=window.size).contains(offset) && offset.is_multiple_of(PAGE);
+        codec.check(within, "a table pool that is used beyond its end")?;
+        let pages: u64 = self.windows.iter().map(|(window, _)| window.size / PAGE).sum();
+        codec.list(&mut self.free, usize::try_from(pages).unwrap_or(usize::MAX), Codec::u64)?;
+        let taken = self.free.iter().all(|page| self.is_taken(*page));
+        codec.check(taken, "a free page of tables that was never used")
+    }
+
+    /// Whether it is a page that was taken; it may have been given back.
+    pub(super) fn is_taken(&self, page: u64) -> bool {
+        let (current, offset) = self.next;
+        let within = |(index, (window, reserved)): (usize, &(Window, u64))| {
+            let end = if index < current { window.size } else { offset };
+            index <= current && (*reserved..end).contains(&page.wrapping_sub(window.hpa))
+        };
+        page.is_multiple_of(PAGE) && self.windows.iter().enumerate().any(within)
+    }
+
+    /// Pages that were given back.
+    pub(super) fn free(&self) -> &[u64] {
+        &self.free
     }
 
     /// Gives a page back.
