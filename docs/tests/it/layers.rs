@@ -25,6 +25,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "isa", "hart", "devices", "session", "machine", "dv", "driver", "vmm", "images",
         "sandbox", "monitor",
     ]),
+    ("traces",             &["session", "isa"]),
     ("monitor",            &["session", "isa"]),
     ("docs",               &[]),
 ];
