@@ -36,7 +36,14 @@ pub enum Idle {
 
 /// Where inputs come from: the host (live), a trace (replay) or a script (test).
 ///
-/// Consulted only where a slice ends. There is no `time()` here on purpose.
+/// Consulted only where a slice ends, or nobody can run. There is no `time()` here on purpose.
+///
+/// Where it is consulted is a function of the run alone, but for waits that end with
+/// [`Idle::Attention`]: these are asked about again, with the same position and time. Slices that
+/// end without a step, and waits right behind them, make more than one [`Inputs::next`] with the
+/// same position and time, too; an input that is handed out changes the position, for it is an
+/// event. Who records inputs and hands one out at the first of such questions only can therefore
+/// find it again by position and time. A wait that ends at its deadline ends later than it began.
 pub trait Inputs {
     /// The next input that is due at this position, if any. `time_ns` is guest time.
     fn next(&mut self, at: Position, time_ns: u64) -> Option<Input>;
@@ -46,7 +53,9 @@ pub trait Inputs {
 
     /// A watcher of the run wants this input to reach the guest. A source that takes it hands it
     /// out in a later [`Inputs::next`] or [`Inputs::idle`], so that it enters at a position like
-    /// any other; false means that this run takes none (a replay, a script).
+    /// any other; false means that this run takes none (a replay, a script). Of a
+    /// [`Quit`](Input::Quit) that it does not take the run ends at once, and no source knows: who
+    /// records takes it.
     fn offer(&mut self, input: &Input) -> bool {
         let _ = input;
         false

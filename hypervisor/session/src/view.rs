@@ -88,3 +88,39 @@ pub struct Overview {
     /// All vCPUs.
     pub vcpus: Vec<VcpuView>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_kept_and_a_pause_is_the_watchers() {
+        let reason = || "a reason".to_owned();
+        for stop in [
+            Stop::PowerOff,
+            Stop::Failed { code: 7 },
+            Stop::Reset,
+            Stop::StepLimit,
+            Stop::Deadlock,
+            Stop::Killed { reason: reason() },
+            Stop::Crashed { reason: reason() },
+            Stop::User,
+        ] {
+            let saved = state::save(&mut RunState::Ended(stop.clone()));
+            for mut there in [RunState::Running, RunState::Paused, RunState::Ended(Stop::Reset)] {
+                state::load(&mut there, &saved).unwrap();
+                assert_eq!(there, RunState::Ended(stop.clone()));
+            }
+        }
+        let saved = state::save(&mut RunState::Paused);
+        assert_eq!(saved, state::save(&mut RunState::Running));
+        for (mut there, then) in [
+            (RunState::Running, RunState::Running),
+            (RunState::Paused, RunState::Paused),
+            (RunState::Ended(Stop::User), RunState::Running),
+        ] {
+            state::load(&mut there, &saved).unwrap();
+            assert_eq!(there, then);
+        }
+    }
+}

@@ -54,8 +54,10 @@ impl<D: Dv> Vm<D> {
             Command::Type(bytes) => self.offer_typed(bytes, host),
             Command::Quit => {
                 // It enters like any other input where the run takes inputs, and a recording of
-                // it ends at the same position.
+                // it ends at the same position. Elsewhere the stream at least tells of it.
                 if !host.inputs.offer(&Input::Quit) {
+                    let step = self.dv.steps();
+                    self.stream.input(step, Input::Quit, &mut host.sinks);
                     end = Some(End::User);
                 }
                 self.run = RunState::Running;

@@ -157,3 +157,51 @@ proptest! {
         }
     }
 }
+
+/// The state of a table, apart from the memory that it is in.
+struct Kept<'a>(&'a mut GStage, &'a FakeDv);
+
+impl state::State for Kept<'_> {
+    fn state(&mut self, codec: &mut state::Codec<'_>) -> Result<(), state::Damaged> {
+        self.0.state(codec, self.1)
+    }
+}
+
+#[test]
+fn memory_that_is_no_table_is_not_loaded() {
+    let (mut dv, mut gstage) = table(POOL_BYTES);
+    for gpa in [0, 1 << 21, 1 << 31] {
+        gstage.map(&mut dv, gpa, 0, Leaf::Page, Rights::ALL).unwrap();
+    }
+    gstage.map(&mut dv, 3 << 30, 0, Leaf::Giga, Rights::ALL).unwrap();
+    gstage.unmap(&mut dv, 1 << 21, PAGE).unwrap();
+    let saved = state::save(&mut Kept(&mut gstage, &dv));
+    let (root, mapped) = (gstage.root, gstage.mapped());
+    let free = gstage.pool.free()[0];
+    let load = |dv: &FakeDv| {
+        let (_, mut fresh) = table(POOL_BYTES);
+        state::load(&mut Kept(&mut fresh, dv), &saved).map(|()| fresh.mapped())
+    };
+    assert_eq!(load(&dv), Ok(mapped), "what is mapped follows from the table");
+    let first = PTE::PPN.get(read(&dv, root).unwrap()) * PAGE;
+    let last = PTE::PPN.get(read(&dv, first).unwrap()) * PAGE;
+    let pool_end = dv.windows()[1].hpa + POOL_BYTES;
+    for (at, pte) in [
+        (root + 8, table_pte(root)),
+        (root + 8, table_pte(first)),
+        (root + 8, table_pte(free)),
+        (root + 8, table_pte(pool_end - PAGE)),
+        (root + 8, table_pte(0)),
+        (last + 8, table_pte(last)),
+        (last + 8, table_pte(free)),
+    ] {
+        let before = read(&dv, at).unwrap();
+        write(&mut dv, at, pte).unwrap();
+        assert!(load(&dv).is_err(), "{pte:#x} at {at:#x}");
+        write(&mut dv, at, before).unwrap();
+    }
+    assert_eq!(load(&dv), Ok(mapped));
+    for at in 0..saved.len() {
+        assert!(state::load(&mut Kept(&mut gstage, &dv), &saved[..at]).is_err());
+    }
+}

@@ -2,7 +2,7 @@
 
 use dv::Dv;
 use hart::{Access, Halt, Watch};
-use session::{NoInputs, Script};
+use session::{Idle, Input, Inputs, NoInputs, Position, Script};
 use vmm::layout::RAM_BASE;
 use vmm::{Host, Rest, Vm};
 
@@ -163,6 +163,55 @@ fn reservations_with_one_vcpu() {
 #[test]
 fn reservations_with_four_vcpus() {
     check(&Case { guest: "amo_contend", vcpus: 4, steps: 90_000 }, 4, 25);
+}
+
+/// The inputs of a run that is asked to look at its commands, time and again.
+struct Interrupted {
+    inputs: Script,
+    dice: Dice,
+    /// Where the last wait was that was not interrupted.
+    waited: Option<(Position, u64)>,
+    interruptions: u32,
+}
+
+impl Inputs for Interrupted {
+    fn next(&mut self, at: Position, time_ns: u64) -> Option<Input> {
+        self.inputs.next(at, time_ns)
+    }
+
+    fn idle(&mut self, at: Position, time_ns: u64, deadline_ns: Option<u64>) -> Idle {
+        assert!(deadline_ns.is_none_or(|deadline| deadline > time_ns), "a wait for nothing");
+        if self.dice.coin() {
+            self.interruptions += 1;
+            return Idle::Attention;
+        }
+        let before = self.waited.replace((at, time_ns));
+        assert_ne!(before, Some((at, time_ns)), "asked twice");
+        self.inputs.idle(at, time_ns, deadline_ns)
+    }
+
+    fn output(&mut self, bytes: &[u8]) {
+        self.inputs.output(bytes);
+    }
+}
+
+#[test]
+fn a_wait_that_is_interrupted_goes_on() {
+    for vcpus in [1, 4] {
+        let case = Case { guest: "demo", vcpus, steps: 400_000 };
+        let whole = case.whole();
+        let (mut vm, mut log) = (case.vm(), Log::default());
+        let dice = Dice(u64::try_from(vcpus).unwrap());
+        let inputs = case.inputs();
+        let mut inputs = Interrupted { inputs, dice, waited: None, interruptions: 0 };
+        vm.dv_mut().set_max_steps(case.steps);
+        let mut host = Host::new(&mut inputs);
+        host.sinks.push(&mut log);
+        let _ = vm.run_on(&mut host);
+        drop(host);
+        assert!(inputs.interruptions > 0);
+        assert_eq!(left(&vm, &log), whole, "{vcpus} vCPUs");
+    }
 }
 
 /// Also where the run ends by itself.
