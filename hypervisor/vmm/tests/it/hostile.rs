@@ -1,5 +1,6 @@
 //! Hostile guests from a seed: code, page tables, device accesses, SBI calls and virtio drivers at
-//! random, on VMs of random shape. Each runs twice, and the two runs have to be one.
+//! random, on VMs of random shape. Each runs twice, and a third time back and forth, and all runs
+//! have to be one.
 //!
 //! `HOSTILE_SEEDS=0..100000 cargo test --release -p vmm --test it hostile -- --nocapture` runs
 //! these seeds and says on standard error how far it is; without the variable a few hundred run. A
@@ -26,7 +27,8 @@ use vmm::layout::RAM_BASE;
 use vmm::{Host, Rest, Segment, Vm};
 
 use crate::dice::Dice;
-use setting::Setting;
+use crate::travel;
+use setting::{Behind, Setting, Typing};
 use tally::Tally;
 
 /// Seeds that run when nobody asks for others.
@@ -40,7 +42,7 @@ const CONSOLE_EVENT_MAX: usize = 2 << 20;
 const FAILURES_MAX: usize = 10;
 
 /// All events of a run; of the console's only how many bytes, and their hash.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Record {
     events: Vec<Event>,
     console: blake3::Hasher,
@@ -61,6 +63,7 @@ impl Sink for Record {
 }
 
 /// What is left of a run.
+#[derive(PartialEq)]
 struct Run {
     stop: Stop,
     at: Position,
@@ -94,6 +97,45 @@ fn run(setting: &Setting, segments: &[Segment], cuts: Option<&[u64]>, outside: b
     if let Some(before) = before {
         assert!(before == not_its_own(&vm), "memory outside of the VM has changed");
     }
+    left(&vm, record, stop)
+}
+
+/// Runs a guest in such pieces, but after each the run goes on for a while, and is taken back: in
+/// the same VM, or in another one.
+fn run_back_and_forth(
+    setting: &Setting,
+    segments: &[Segment],
+    cuts: &[u64],
+    dice: &mut Dice,
+) -> Run {
+    let mut vm = setting.vm(segments, guest::stream_of(0), dice.coin());
+    let (mut record, mut typing) = (Record::default(), setting.typing());
+    for limit in cuts {
+        run_to(&mut vm, &mut record, &mut typing, *limit);
+        let moment = travel::save(&mut vm);
+        let beyond = limit + dice.below(3000);
+        run_to(&mut vm, &mut record.clone(), &mut typing.clone(), beyond.min(setting.max_steps));
+        if dice.coin() {
+            vm = setting.vm(segments, guest::stream_of(0), dice.coin());
+        }
+        travel::restore(&mut vm, &moment).expect("it was saved");
+    }
+    let stop = run_to(&mut vm, &mut record, &mut typing, setting.max_steps);
+    left(&vm, record, stop)
+}
+
+fn run_to(vm: &mut Vm<Hu>, record: &mut Record, typing: &mut Typing, limit: u64) -> Stop {
+    let mut host = Host::new(typing);
+    host.sinks.push(record);
+    vm.dv_mut().set_max_steps(limit);
+    match vm.run_on(&mut host) {
+        Rest::StepLimit => Stop::StepLimit,
+        Rest::Stopped(why) => why,
+        Rest::Debug(vcpu) => panic!("vCPU {vcpu} stands before a breakpoint"),
+    }
+}
+
+fn left(vm: &Vm<Hu>, record: Record, stop: Stop) -> Run {
     let mut state = blake3::Hasher::new();
     let mut feed = |bytes: &[u8]| {
         state.update(bytes);
@@ -106,7 +148,7 @@ fn run(setting: &Setting, segments: &[Segment], cuts: Option<&[u64]>, outside: b
         events: record.events,
         console_bytes: record.console_bytes,
         hashes: [record.console.finalize(), state.finalize()],
-        used: virtio::used_indexes().map(|gpa| half_of(&vm, gpa)),
+        used: virtio::used_indexes().map(|gpa| half_of(vm, gpa)),
         driver_calls: vm.dv().driver_calls(),
         n_resets: vm.overview().n_resets,
     }
@@ -167,6 +209,12 @@ fn check(seed: u64, tally: &mut Tally) {
     assert_eq!((&first.stop, first.at), (&again.stop, again.at), "two runs end differently");
     assert_eq!(first.hashes, again.hashes, "two runs differ in console or state");
     assert_eq!(first.driver_calls, again.driver_calls, "two runs differ in driver calls");
+    // Where the host fails it does so in its own time, which nobody can take back.
+    if !setting.is_huge() && setting.behind != Behind::Failing {
+        cuts.truncate(2);
+        let there = run_back_and_forth(&setting, &segments, &cuts, &mut dice);
+        assert!(there == first, "a run that was taken back differs");
+    }
     tally.add(&setting, &first);
 }
 

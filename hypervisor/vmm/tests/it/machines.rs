@@ -51,7 +51,7 @@ pub(crate) fn assemble_in(machine: Config, config: VmConfig, request: &VmRequest
 }
 
 /// All events as text, which compare equal if the runs do; and the guest's console.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Log {
     /// What physical addresses are counted from.
     base: u64,

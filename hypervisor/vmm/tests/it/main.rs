@@ -13,4 +13,6 @@ mod neighbour;
 #[cfg(test)]
 mod neutral;
 #[cfg(test)]
+mod travel;
+#[cfg(test)]
 mod wild;

@@ -211,7 +211,7 @@ impl Disk for Image {
 }
 
 /// Types what is due; where every vCPU waits, the next of it at once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Typing {
     /// Last first.
     left: Vec<(u64, Vec<u8>)>,
