@@ -21,7 +21,7 @@ pub struct Hu {
     id: VmId,
     /// Its place in the driver's table.
     pub(crate) slot: usize,
-    /// A breakpoint or a watchpoint ended the last wait.
+    /// What a debugger waits for ended the last wait.
     pub(crate) stopped_at: Option<(usize, Halt)>,
 }
 
@@ -120,9 +120,10 @@ impl Hu {
         self.vm().map_or(0, |vm| vm.max_steps).saturating_sub(self.steps())
     }
 
-    /// The breakpoint or watchpoint, with its vCPU, for which the last [`Dv::wait`] came back with
-    /// [`Woken::Debug`]. Who takes it decides whether it comes again, or calls `Hart::pass_once`;
-    /// if nobody does, the next wait goes on over it.
+    /// What a debugger waits for, with its vCPU, for which the last [`Dv::wait`] came back with
+    /// [`Woken::Debug`]: a breakpoint, a watchpoint, a watched write, a CSR that changed. Who takes
+    /// it decides whether it comes again, or calls `Hart::pass_once`; if nobody does, the next wait
+    /// goes on over it.
     pub fn stopped_at(&mut self) -> Option<(usize, Halt)> {
         self.stopped_at.take()
     }
@@ -248,9 +249,14 @@ impl Hu {
             }
             Ran::Woken { hart, halt } => {
                 let vcpus = self.vm().map_or(&[][..], |vm| &vm.vcpus);
-                let Some(vcpu) = vcpus.iter().position(|vcpu| vcpu.hart == hart) else {
+                let vcpu = vcpus.iter().position(|vcpu| vcpu.hart == hart);
+                // Who watches memory does so whoever writes there.
+                let any = (halt == Halt::Written).then_some(0);
+                let Some(vcpu) = vcpu.or(any) else {
                     // Another VM's, whose debugger is not here.
-                    self.driver.machine.hart_mut(hart).0.pass_once();
+                    if halt.is_before() {
+                        self.driver.machine.hart_mut(hart).0.pass_once();
+                    }
                     return None;
                 };
                 self.stopped_at = Some((vcpu, halt));
@@ -353,7 +359,8 @@ impl Dv for Hu {
     }
 
     fn wait(&mut self) -> Woken {
-        if let Some(hart) = self.stopped_at.take().and_then(|(vcpu, _)| self.hart_of(vcpu)) {
+        let before = self.stopped_at.take().filter(|(_, halt)| halt.is_before());
+        if let Some(hart) = before.and_then(|(vcpu, _)| self.hart_of(vcpu)) {
             self.driver.machine.hart_mut(hart).0.pass_once();
         }
         self.driver.halt_killed();

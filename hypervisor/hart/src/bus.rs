@@ -37,6 +37,12 @@ pub enum Change {
         /// Offset in RAM of the page.
         offset: usize,
     },
+    /// Somebody watches writes to these bytes. Nothing cached derives from them, but whoever made
+    /// this one ends its block.
+    Watched {
+        /// Offset in RAM of the first byte.
+        offset: usize,
+    },
 }
 
 /// No device answers at that address, or not in that way.
@@ -113,6 +119,17 @@ pub trait Bus {
 
     /// The changes from number `from` on; `None` if they were not kept: forget everything.
     fn changes(&self, from: u64) -> Option<&[Change]>;
+
+    /// Watched writes of late are this hart's, made by the instruction at `pc`, or by the walks for
+    /// it, in the step before which the hart had made `step` steps; or in none.
+    fn written_by(&mut self, hart: usize, step: Option<u64>, pc: u64) {
+        let _ = (hart, step, pc);
+    }
+
+    /// Whether a run is to come back because of a watched write.
+    fn comes_back(&self) -> bool {
+        false
+    }
 
     /// This hart posts a virtual interrupt to another vCPU (DV-ext, `hu_vitr` and `vipi0..3`),
     /// one that [`Bus::owns_vcpu`] knows.

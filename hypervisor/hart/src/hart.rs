@@ -356,10 +356,11 @@ impl Hart {
         self.guest_tlb.flush();
     }
 
-    /// Drops what derives from page-table entries that changed since the last look.
-    pub(crate) fn catch_up<B: Bus>(&mut self, bus: &B) {
+    /// Drops what derives from page-table entries that changed since the last look. Says whether
+    /// anything changed at all.
+    pub(crate) fn catch_up<B: Bus>(&mut self, bus: &B) -> bool {
         if self.seen_changes == bus.n_changes() {
-            return;
+            return false;
         }
         match bus.changes(self.seen_changes) {
             None => {
@@ -373,11 +374,12 @@ impl Hart {
             }
         }
         self.seen_changes = bus.n_changes();
+        true
     }
 
     fn apply_change(&mut self, change: Change) {
         let (offset, whole) = match change {
-            Change::Code { .. } => return,
+            Change::Code { .. } | Change::Watched { .. } => return,
             Change::Entry { offset } => (offset, false),
             Change::Table { offset } => (offset, true),
         };

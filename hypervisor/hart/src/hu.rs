@@ -127,7 +127,13 @@ impl Hart {
     pub fn hu_store<B: Bus>(&mut self, bus: &mut B, gva: u64, bytes: &[u8]) -> Result<(), Refused> {
         self.must_be_hu()?;
         self.catch_up(bus);
-        self.each_page(bus, gva, bytes.len(), Access::Store, false, |_, _, _| {})?;
+        let done = self.each_page(bus, gva, bytes.len(), Access::Store, false, |_, _, _| {});
+        let done = done.and_then(|()| self.store_pages(bus, gva, bytes));
+        self.sign(bus);
+        done
+    }
+
+    fn store_pages<B: Bus>(&mut self, bus: &mut B, gva: u64, bytes: &[u8]) -> Result<(), Refused> {
         self.each_page(bus, gva, bytes.len(), Access::Store, false, |bus, mut to, part| {
             let words = bytes[part].chunks_exact(8);
             let tail = words.remainder();
@@ -165,10 +171,18 @@ impl Hart {
                     from += 1;
                 }
             });
+        self.sign(bus);
         if done.is_err() {
             buf.fill(0);
         }
         done
+    }
+
+    /// What was written since [`Hart::catch_up`] was in the name of this hart, and in no step.
+    fn sign<B: Bus>(&self, bus: &mut B) {
+        if bus.n_changes() != self.seen_changes {
+            bus.written_by(self.id, None, self.pc);
+        }
     }
 
     /// Translates `len` bytes from `gva` on with the guest's rights, and hands each page's part to

@@ -6,6 +6,7 @@
 use isa::{Csr, Mode};
 
 use crate::bus::Bus;
+use crate::follow::Follow;
 use crate::hart::{Hart, Report, Trap};
 use crate::tlb::PAGE_MASK;
 use crate::walk::{Access, Rights};
@@ -41,6 +42,7 @@ pub(crate) struct Probe {
     hit: Hit,
     /// The step at which nothing stops, since the hart stopped there already.
     pass: Option<u64>,
+    pub(crate) follow: Option<Box<Follow>>,
 }
 
 impl Probe {
@@ -49,6 +51,11 @@ impl Probe {
         !self.breakpoints.is_empty()
             && self.pass != Some(step)
             && self.breakpoints.binary_search(&pc).is_ok()
+    }
+
+    /// Whether a CSR is followed.
+    pub(crate) fn follows(&self) -> bool {
+        self.follow.is_some()
     }
 
     /// The hart stands somewhere else than where it stopped.
@@ -230,6 +237,14 @@ impl Hart {
     /// Looks at the wires, as it does before each turn.
     pub fn look<B: Bus>(&mut self, bus: &B) {
         self.lines = bus.lines(self.id, self.now_ns());
+    }
+
+    /// The hart was loaded and knows the time: what is followed begins here.
+    pub fn arrive<B: Bus>(&mut self, bus: &B) {
+        self.look(bus);
+        if let Some(csr) = self.probe.follow.as_ref().map(|follow| follow.csr()) {
+            self.probe.follow = Some(Box::new(Follow::new(csr, self.read_csr(csr))));
+        }
     }
 
     /// Another hart had its turn, or somebody else wrote to memory: a reservation is gone.

@@ -22,6 +22,19 @@ pub enum Halt {
     Breakpoint,
     /// The next instruction touches watched memory.
     Watchpoint(crate::probe::Hit),
+    /// Watched physical memory was written, by the last step unless a trap was reported since.
+    Written,
+    /// The CSR that is followed has another value.
+    Changed(crate::follow::CsrChange),
+}
+
+impl Halt {
+    /// Whether the hart stands before an instruction that it only makes after
+    /// [`Hart::pass_once`].
+    #[must_use]
+    pub fn is_before(self) -> bool {
+        matches!(self, Self::Breakpoint | Self::Watchpoint(_))
+    }
 }
 
 /// How a run of blocks ended.
@@ -34,8 +47,25 @@ enum Left {
 impl Hart {
     /// Runs until [`Hart::steps`] reaches `limit`, or something else ends the run.
     pub fn run<B: Bus>(&mut self, engine: &mut Engine<B>, bus: &mut B, limit: u64) -> Halt {
+        if self.probe.follows() {
+            return self.run_followed(engine, bus, limit);
+        }
+        self.run_on(engine, bus, limit)
+    }
+
+    /// Makes no step: looks at wires and timers, and stops waiting if it may.
+    pub fn attend<B: Bus>(&mut self, engine: &mut Engine<B>, bus: &mut B) -> Halt {
+        self.run_on(engine, bus, self.steps)
+    }
+
+    pub(crate) fn run_on<B: Bus>(
+        &mut self,
+        engine: &mut Engine<B>,
+        bus: &mut B,
+        limit: u64,
+    ) -> Halt {
         loop {
-            self.catch_up(bus);
+            let changed = self.catch_up(bus);
             engine.catch_up(bus);
             self.lines = bus.lines(self.id, self.now_ns());
             if self.waiting {
@@ -43,6 +73,9 @@ impl Hart {
                     return Halt::Waiting;
                 }
                 self.waiting = false;
+            }
+            if changed && bus.comes_back() {
+                return Halt::Written;
             }
             if self.steps >= limit {
                 return Halt::Limit;
@@ -69,6 +102,7 @@ impl Hart {
     }
 
     fn run_blocks<B: Bus>(&mut self, engine: &mut Engine<B>, bus: &mut B, end: u64) -> Left {
+        let mut end = end;
         // No page: nothing has bit 0 set after masking.
         let (mut page, mut page_offset) = (1, 0);
         while self.steps < end {
@@ -82,6 +116,7 @@ impl Hart {
                         (page, page_offset) = (pc & PAGE_MASK, offset);
                         // The walk may have set A bits in what was decoded as code.
                         engine.catch_up(bus);
+                        end = self.after_walk(bus, end);
                     }
                     Err(trap) => return self.fetch_trap(trap),
                 }
@@ -90,7 +125,10 @@ impl Hart {
             let flow = match engine.block(bus, offset) {
                 Some(block) => self.run_loop(bus, block, end),
                 None => match self.fetch_crossing(bus, pc, offset) {
-                    Ok(raw) => self.run_block(bus, engine.crossing(raw), 1),
+                    Ok(raw) => {
+                        end = self.after_walk(bus, end);
+                        self.run_block(bus, engine.crossing(raw), 1)
+                    }
                     Err(trap) => return self.fetch_trap(trap),
                 },
             };
@@ -104,6 +142,12 @@ impl Hart {
             }
         }
         Left::Look
+    }
+
+    /// Where the run ends if the walk of a fetch wrote what somebody has to know of: it did so in
+    /// the step of the next instruction.
+    fn after_walk<B: Bus>(&self, bus: &B, end: u64) -> u64 {
+        if bus.n_changes() == self.seen_changes { end } else { self.steps + 1 }
     }
 
     /// Runs a block, and again as long as it jumps to its own beginning.
@@ -131,7 +175,7 @@ impl Hart {
             }
             Flow::Jump => self.steps += u64::from(self.at) + 1,
             Flow::Sync | Flow::SyncJump | Flow::Wait | Flow::Trap | Flow::Stop => {
-                self.leave_early(block, flow);
+                self.leave_early(bus, block, flow);
             }
         }
         self.at = 0;
@@ -139,8 +183,12 @@ impl Hart {
     }
 
     #[cold]
-    fn leave_early<B: Bus>(&mut self, block: &Block<B>, flow: Flow) {
+    fn leave_early<B: Bus>(&mut self, bus: &mut B, block: &Block<B>, flow: Flow) {
         let at = usize::from(self.at);
+        if bus.n_changes() != self.seen_changes {
+            let pc = self.pc.wrapping_add(2 * block.begin(at));
+            bus.written_by(self.id, Some(self.steps + at as u64), pc);
+        }
         match flow {
             Flow::Stop => {
                 self.steps += at as u64;
@@ -179,7 +227,11 @@ impl Hart {
             return Ok(page);
         }
         let rights = self.fetch_rights();
-        let hpa = self.translate(bus, pc, Access::Fetch, rights)?;
+        let hpa = self.translate(bus, pc, Access::Fetch, rights);
+        if bus.n_changes() != self.seen_changes {
+            bus.written_by(self.id, Some(self.steps), self.pc);
+        }
+        let hpa = hpa?;
         let fault = Trap::memory(Exception::InstructionAccessFault, pc, rights.virt);
         let page = ram_offset(bus, hpa & PAGE_MASK, 4096).ok_or(fault)? as u64;
         self.tlb.fill(pc, page, Access::Fetch);

@@ -14,6 +14,7 @@ mod machine;
 mod memory;
 mod platform;
 mod schedule;
+mod watch;
 
 pub use bare::{
     AnyDisk, BARE_RAM_BASE, BareConfig, BareMachine, Boot, ConfigError, ConsoleDevice, Host, Image,
@@ -21,5 +22,7 @@ pub use bare::{
 };
 pub use context::Context;
 pub use machine::{Config, HartState, Machine, QUANTUM_DEFAULT, Ran};
-pub use memory::{Before, CHANGES_KEPT, Dirtied, Memory, NotRam, PAGE, Tracking};
+pub use memory::{
+    Before, CHANGES_KEPT, Dirtied, Memory, NotRam, PAGE, Tracking, WRITES_KEPT, Write,
+};
 pub use platform::Platform;

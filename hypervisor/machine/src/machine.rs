@@ -62,8 +62,9 @@ impl Config {
 /// Why [`Machine::run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ran {
-    /// A hart halted in its turn: a trap that is to be reported, a breakpoint, a watchpoint. Unless
-    /// it is parked or stopped now, the same hart goes on with the rest of its turn.
+    /// A hart halted in its turn: a trap that is to be reported, a breakpoint, a watchpoint, a
+    /// watched write, a CSR that changed. Unless it is parked or stopped now, the same hart goes on
+    /// with the rest of its turn.
     Woken {
         /// Which hart.
         hart: usize,
@@ -113,6 +114,8 @@ pub struct Machine {
     steps: u64,
     now_ns: u64,
     alarm_ns: Option<u64>,
+    // For watchers; no part of the state.
+    pub(crate) watches: bool,
 }
 
 impl Machine {
@@ -137,6 +140,7 @@ impl Machine {
             steps: 0,
             now_ns: 0,
             alarm_ns: None,
+            watches: false,
         }
     }
 
@@ -293,6 +297,7 @@ impl Machine {
     /// If the context is that of a machine with another number of harts.
     pub fn swap_context(&mut self, other: &mut Context) {
         assert_eq!(self.states.len(), other.states.len(), "a context of another machine");
+        self.settle_writes();
         std::mem::swap(&mut self.states, &mut other.states);
         std::mem::swap(&mut self.schedule, &mut other.schedule);
         std::mem::swap(&mut self.steps, &mut other.steps);
@@ -342,6 +347,11 @@ impl Machine {
     /// Runs until something is wanted of the caller, at most until [`Machine::steps`] reaches
     /// `step_limit`. A run in two halves is the same as a run in one.
     pub fn run(&mut self, step_limit: u64) -> Ran {
+        if self.watches {
+            if let Some(ran) = self.begin_watching() {
+                return ran;
+            }
+        }
         loop {
             if self.schedule.current().is_some_and(|turn| turn.left == 0) {
                 self.schedule.end_turn();
@@ -374,7 +384,8 @@ impl Machine {
                         return Ran::SliceEnd;
                     }
                 }
-                Halt::Trap(_) | Halt::Breakpoint | Halt::Watchpoint(_) => {
+                Halt::Written => return Ran::Woken { hart: self.written_last(), halt },
+                Halt::Trap(_) | Halt::Breakpoint | Halt::Watchpoint(_) | Halt::Changed(_) => {
                     return Ran::Woken { hart: turn.hart, halt };
                 }
             }
@@ -397,6 +408,9 @@ impl Machine {
         let cut_ns = self.idle_deadline_ns(index);
         let until = cut_ns.min(self.alarm_ns.unwrap_or(u64::MAX));
         let room = room.min(until.saturating_sub(self.now_ns).max(1));
+        if self.watches {
+            self.tell_steps(index);
+        }
         let hart = &mut self.harts[index];
         hart.set_now_ns(self.now_ns);
         let before = hart.steps();
@@ -442,8 +456,7 @@ impl Machine {
         }
         // No steps: the hart looks at its wires and timers, and stops waiting if it may.
         hart.set_now_ns(self.now_ns);
-        let limit = hart.steps();
-        let halt = hart.run(&mut self.engine, &mut self.platform, limit);
+        let halt = hart.attend(&mut self.engine, &mut self.platform);
         if self.states[index] == HartState::Parked {
             let csr = |csr| hart.csr(csr).unwrap_or(0);
             if csr(Csr::MIP) & csr(Csr::MIE) == 0 {
@@ -496,15 +509,18 @@ impl State for Machine {
         let mut saved = n_harts;
         codec.usize(&mut saved)?;
         codec.check(saved == n_harts, "it is of a machine with another number of harts")?;
+        // What is logged so far was written where the machine is now.
+        self.settle_writes();
         codec.each(&mut self.states, |codec, state| state.state(codec))?;
         self.schedule.state(codec)?;
         clock_state(codec, &mut self.steps, &mut self.now_ns, &mut self.alarm_ns)?;
         codec.each(&mut self.harts, |codec, hart| hart.state(codec))?;
         self.platform.state(codec, n_harts)?;
         if codec.is_loading() {
+            self.platform.memory_mut().take_due();
             for hart in &mut self.harts {
                 hart.set_now_ns(self.now_ns);
-                hart.look(&self.platform);
+                hart.arrive(&self.platform);
             }
         }
         Ok(())

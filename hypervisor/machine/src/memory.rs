@@ -5,6 +5,7 @@
 //!              CODE       instructions were decoded from it: `code` says from which 64 bytes
 //!              TABLE      a page walk went through it: changes of valid entries are logged
 //!              TRACKED    the first write of this epoch is noted, see `track`
+//!              WATCHED    writes to some of its bytes are logged, see `watch`
 //! ```
 //! A store whose page has no flag is a bounds check, a move and a test. Everything else happens in
 //! [`Memory::store_slow`], and the effects are the same whoever writes.
@@ -12,10 +13,12 @@
 #[cfg(test)]
 mod tests;
 mod track;
+mod watch;
 
 use hart::{Change, Writer};
 
 pub use track::{Before, Dirtied, Tracking};
+pub use watch::{WRITES_KEPT, Write};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -33,6 +36,7 @@ const UNTOUCHED: u8 = 1;
 const CODE: u8 = 2;
 const TABLE: u8 = 4;
 const TRACKED: u8 = 8;
+const WATCHED: u8 = 16;
 
 /// Not all of the range is RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +66,7 @@ pub struct Memory {
     log_first: u64,
     // For watchers; no part of the state.
     tracked: track::Tracked,
+    watched: Option<Box<watch::Watched>>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -95,17 +100,20 @@ impl Memory {
             log: Vec::new(),
             log_first: 0,
             tracked: track::Tracked::default(),
+            watched: None,
         }
     }
 
     /// All zeros again; everything that derives from the old content is to be forgotten.
     pub fn clear(&mut self) {
         self.note_clearing();
+        self.log_clearing();
         let mut fresh = Self::new(self.base, self.bytes.len());
         for (flags, old) in fresh.flags.iter_mut().zip(&self.flags) {
-            *flags |= old & TRACKED;
+            *flags |= old & (TRACKED | WATCHED);
         }
         fresh.tracked = std::mem::take(&mut self.tracked);
+        fresh.watched = self.watched.take();
         *self = Self { log_first: self.n_changes() + 1, ..fresh };
     }
 
@@ -205,10 +213,13 @@ impl Memory {
     fn store_slow(&mut self, offset: usize, value: &[u8], writer: Writer) -> bool {
         let page = offset / PAGE;
         let before = self.n_changes();
+        if self.flags[page] & WATCHED != 0 {
+            self.log_write(offset, value, writer);
+        }
         if self.flags[page] & UNTOUCHED != 0 {
             // Nothing changes, and whoever zeroes much memory does not make the host give it.
             if value == ZEROS {
-                return false;
+                return before != self.n_changes();
             }
             self.note_dirtied(page);
             self.flags[page] &= !UNTOUCHED;

@@ -265,6 +265,15 @@ impl Bus for Platform {
         self.memory.changes(from)
     }
 
+    #[cold]
+    fn written_by(&mut self, hart: usize, step: Option<u64>, pc: u64) {
+        self.memory.sign(hart, step, pc);
+    }
+
+    fn comes_back(&self) -> bool {
+        self.memory.is_due()
+    }
+
     /// One post is kept for each interrupt of a vCPU, the last: who posts for a whole turn fills
     /// no memory.
     fn post(&mut self, post: Post) {

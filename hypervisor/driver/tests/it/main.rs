@@ -26,4 +26,6 @@ mod tables;
 #[cfg(test)]
 mod twins;
 #[cfg(test)]
+mod watched;
+#[cfg(test)]
 mod windows;

@@ -34,14 +34,15 @@ impl Hart {
         Ok(())
     }
 
-    fn cbo_zero<B: Bus>(&mut self, bus: &mut B, va: u64) -> Result<bool, Trap> {
+    fn cbo_zero<B: Bus>(&mut self, bus: &mut B, va: u64) -> Result<(), Trap> {
         self.may_cbo(ENVCFG::CBZE)?;
         let block = va & !(BLOCK - 1);
         let fault = |trap| at_operand(trap, va);
         let place = self.locate(bus, block, BLOCK, Access::Store, self.rights).map_err(fault)?;
         let outside = Trap::memory(Access::Store.access_fault(), va, self.rights.virt);
         let offset = place.ok_or(outside)?;
-        Ok(bus.store(offset, ZEROS, Writer::Hart))
+        bus.store(offset, ZEROS, Writer::Hart);
+        Ok(())
     }
 
     /// "permitted to access the specified cache block whenever a load instruction or store
@@ -85,8 +86,12 @@ fn zero<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>]) -> Flo
     if hart.probe.watches(step, va & !(BLOCK - 1), BLOCK, true) {
         return Flow::Stop;
     }
+    let before = bus.n_changes();
     match hart.cbo_zero(bus, va) {
-        Ok(ends) => after(hart, bus, op, rest, ends),
+        Ok(()) => {
+            let grew = bus.n_changes() != before;
+            after(hart, bus, op, rest, grew)
+        }
         Err(trap) => trapped(hart, op, trap),
     }
 }
@@ -94,8 +99,13 @@ fn zero<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>]) -> Flo
 fn manage<B: Bus>(hart: &mut Hart, bus: &mut B, op: &Op<B>, rest: &[Op<B>], field: Field) -> Flow {
     hart.at = op.at;
     let va = hart.get(op.rs1);
+    let before = bus.n_changes();
     match hart.cbo_manage(bus, va, field) {
-        Ok(()) => after(hart, bus, op, rest, false),
+        Ok(()) => {
+            // Where the walk set A in what was decoded as code.
+            let grew = bus.n_changes() != before;
+            after(hart, bus, op, rest, grew)
+        }
         Err(trap) => trapped(hart, op, trap),
     }
 }

@@ -43,6 +43,7 @@ macro_rules! guest_loads {
                 hart.at = op.at;
                 let va = hart.get(op.rs1);
                 let rights = hart.guest_rights($hlvx);
+                let before = bus.n_changes();
                 let loaded = hart
                     .may_access_guest()
                     .and_then(|()| Ok(hart.load_as::<B, $n>(bus, va, rights)))
@@ -54,7 +55,8 @@ macro_rules! guest_loads {
                     Ok((bytes, ends)) => {
                         let value = i64::from(<$type>::from_le_bytes(bytes)).cast_unsigned();
                         hart.set(op.rd, value);
-                        after(hart, bus, op, rest, ends)
+                        let grew = bus.n_changes() != before;
+                        after(hart, bus, op, rest, ends || grew)
                     }
                     Err(trap) => trapped(hart, op, trap),
                 }
@@ -70,6 +72,7 @@ macro_rules! guest_stores {
                 hart.at = op.at;
                 let va = hart.get(op.rs1);
                 let rights = hart.guest_rights(false);
+                let before = bus.n_changes();
                 let mut bytes = [0; $n];
                 bytes.copy_from_slice(&hart.get(op.rs2).to_le_bytes()[..$n]);
                 let stored = hart
@@ -80,7 +83,10 @@ macro_rules! guest_stores {
                         Err(trap) => hart.guest_fault(trap).map(|()| false),
                     });
                 match stored {
-                    Ok(ends) => after(hart, bus, op, rest, ends),
+                    Ok(ends) => {
+                        let grew = bus.n_changes() != before;
+                        after(hart, bus, op, rest, ends || grew)
+                    }
                     Err(trap) => trapped(hart, op, trap),
                 }
             }

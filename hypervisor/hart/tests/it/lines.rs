@@ -253,7 +253,13 @@ fn run(line: &Line<'_>) {
         Halt::Yield if wanted.halt == Some("yield") => {}
         Halt::Waiting if wanted.halt == Some("wait") => {}
         Halt::Limit if wanted.trap.is_none() && wanted.halt.is_none() => {}
-        Halt::Limit | Halt::Waiting | Halt::Yield | Halt::Breakpoint | Halt::Watchpoint(_) => {
+        Halt::Limit
+        | Halt::Waiting
+        | Halt::Yield
+        | Halt::Breakpoint
+        | Halt::Watchpoint(_)
+        | Halt::Written
+        | Halt::Changed(_) => {
             line.fail(&format!("the run ends with {halt:x?}"));
         }
     }

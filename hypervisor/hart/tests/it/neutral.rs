@@ -186,7 +186,7 @@ fn run(machine: &mut Machine, limit: u64) {
         match hart.run(engine, ram, limit) {
             Halt::Limit | Halt::Waiting => return,
             Halt::Breakpoint | Halt::Watchpoint(_) => hart.pass_once(),
-            Halt::Yield | Halt::Trap(_) => {}
+            Halt::Yield | Halt::Trap(_) | Halt::Written | Halt::Changed(_) => {}
         }
         if hart.steps() >= limit {
             return;

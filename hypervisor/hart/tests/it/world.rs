@@ -166,7 +166,12 @@ pub(crate) fn step(world: &mut World, model: &mut Model) -> bool {
     let found = match halt {
         Halt::Trap(taken) => Effect::Trap(taken.trap),
         Halt::Limit => Effect::Done { a0: hart.x(10) },
-        Halt::Waiting | Halt::Yield | Halt::Breakpoint | Halt::Watchpoint(_) => {
+        Halt::Waiting
+        | Halt::Yield
+        | Halt::Breakpoint
+        | Halt::Watchpoint(_)
+        | Halt::Written
+        | Halt::Changed(_) => {
             panic!("the run ended with {halt:?}")
         }
     };

@@ -42,11 +42,11 @@ impl std::fmt::Debug for Host<'_> {
 pub enum Rest {
     /// The machine has made that many steps; it can go on.
     StepLimit,
-    /// A hart stands before a breakpoint or a watched access.
+    /// A hart stands before a breakpoint or a watched access, or behind what a watcher waits for.
     Debug {
         /// Which hart.
         hart: usize,
-        /// [`Halt::Breakpoint`] or [`Halt::Watchpoint`].
+        /// [`Halt::Breakpoint`] or [`Halt::Watchpoint`]; [`Halt::Written`] or [`Halt::Changed`].
         halt: Halt,
     },
     /// The run is over.
@@ -62,7 +62,11 @@ impl BareMachine {
                 Rest::StepLimit => return self.stop(Stop::StepLimit, host),
                 Rest::Stopped(stop) => return stop,
                 // Nobody is there whom it would interest.
-                Rest::Debug { hart, .. } => self.machine.hart_mut(hart).0.pass_once(),
+                Rest::Debug { hart, halt } => {
+                    if halt.is_before() {
+                        self.machine.hart_mut(hart).0.pass_once();
+                    }
+                }
             }
         }
     }

@@ -17,3 +17,5 @@ mod riscv_tests;
 #[cfg(test)]
 #[path = "../../../hart/tests/it/rng.rs"]
 mod rng;
+#[cfg(test)]
+mod watched;

@@ -78,7 +78,7 @@ impl Observer {
         let taken = match step.halt {
             Halt::Trap(taken) => Some(taken),
             Halt::Limit | Halt::Waiting | Halt::Yield => None,
-            Halt::Breakpoint | Halt::Watchpoint(_) => {
+            Halt::Breakpoint | Halt::Watchpoint(_) | Halt::Written | Halt::Changed(_) => {
                 unreachable!("nothing is watched, but {:?}", step.halt)
             }
         };

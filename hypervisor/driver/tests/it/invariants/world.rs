@@ -268,7 +268,13 @@ impl World {
                 seat.after_trap(rng, bus, &taken);
             }
             Halt::Trap(_) => {}
-            Halt::Limit | Halt::Waiting | Halt::Yield | Halt::Breakpoint | Halt::Watchpoint(_) => {
+            Halt::Limit
+            | Halt::Waiting
+            | Halt::Yield
+            | Halt::Breakpoint
+            | Halt::Watchpoint(_)
+            | Halt::Written
+            | Halt::Changed(_) => {
                 seat.context.live &= !returned;
             }
         }

@@ -108,7 +108,7 @@ impl Ours {
                 Halt::Limit => break End::Limit,
                 Halt::Breakpoint => break End::Done,
                 Halt::Waiting => break End::Waits,
-                Halt::Yield | Halt::Watchpoint(_) => {}
+                Halt::Yield | Halt::Watchpoint(_) | Halt::Written | Halt::Changed(_) => {}
                 Halt::Trap(taken) => {
                     hash.trap(hart.steps(), &taken);
                     traps = if traps.0 + 1 == hart.steps() {
@@ -258,7 +258,9 @@ impl Lockstep<'_> {
                 | Halt::Limit
                 | Halt::Yield
                 | Halt::Breakpoint
-                | Halt::Watchpoint(_) => {
+                | Halt::Watchpoint(_)
+                | Halt::Written
+                | Halt::Changed(_) => {
                     self.last.push_back((steps, pc, commit.word, commit.stores.first().copied()));
                     if self.last.len() > SHOWN {
                         self.last.pop_front();
@@ -475,7 +477,9 @@ impl Lockstep<'_> {
                 | Halt::Waiting
                 | Halt::Yield
                 | Halt::Breakpoint
-                | Halt::Watchpoint(_) => {
+                | Halt::Watchpoint(_)
+                | Halt::Written
+                | Halt::Changed(_) => {
                     return Err(self.story("Spike retires nothing after this", last));
                 }
             }

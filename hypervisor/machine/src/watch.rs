@@ -1,0 +1,77 @@
+//! Watchers of a machine: who wrote these bytes, and which steps changed this CSR.
+
+use std::ops::Range;
+
+use hart::{CannotWatch, Halt};
+use isa::Csr;
+
+use crate::machine::{Machine, Ran};
+use crate::memory::Write;
+
+impl Machine {
+    /// From now on every write that touches these bytes of physical memory is logged, whoever makes
+    /// it; with no bytes, none is. What was logged before is gone.
+    ///
+    /// With `stops`, [`Machine::run`] comes back with [`Halt::Written`] right after each step that
+    /// wrote, or after the trap that is reported of it. It also does when there are
+    /// [`WRITES_KEPT`](crate::WRITES_KEPT) writes to be taken.
+    pub fn watch_writes(&mut self, ranges: &[Range<u64>], stops: bool) {
+        self.memory_mut().watch_writes(ranges, stops);
+        self.watches = self.platform().memory().is_watched() || self.follows_csr();
+    }
+
+    /// Takes the writes that were logged, in their order.
+    pub fn take_writes(&mut self) -> Vec<Write> {
+        self.settle_writes();
+        self.memory_mut().take_writes()
+    }
+
+    /// From now on [`Machine::run`] comes back with [`Halt::Changed`] right after each step that
+    /// changed this CSR of this hart, or after the trap that is reported of it; with `None` no
+    /// more. The hart makes single steps meanwhile.
+    ///
+    /// # Errors
+    /// [`CannotWatch`] says why not; what was watched before still is.
+    pub fn watch_csr(&mut self, hart: usize, csr: Option<Csr>) -> Result<(), CannotWatch> {
+        let (found, platform) = self.hart_mut(hart);
+        found.follow_csr(platform, csr)?;
+        self.watches = self.platform().memory().is_watched() || self.follows_csr();
+        Ok(())
+    }
+
+    fn follows_csr(&self) -> bool {
+        self.harts().iter().any(hart::Hart::follows_csr)
+    }
+
+    /// What was written in no step was written before the next one.
+    pub(crate) fn settle_writes(&mut self) {
+        let steps = self.steps();
+        self.memory_mut().settle_writes(steps);
+    }
+
+    /// A run begins: whether it comes back at once.
+    #[cold]
+    pub(crate) fn begin_watching(&mut self) -> Option<Ran> {
+        self.settle_writes();
+        self.platform().memory().is_due().then(|| {
+            let hart = self.written_last();
+            Ran::Woken { hart, halt: Halt::Written }
+        })
+    }
+
+    /// The run comes back because of a watched write: by which hart, or whose turn it is.
+    pub(crate) fn written_last(&mut self) -> usize {
+        let turn = self.turn().unwrap_or(0);
+        self.memory_mut().take_due().unwrap_or(turn)
+    }
+
+    /// Who watches knows steps of the machine, and not those of this hart.
+    #[cold]
+    pub(crate) fn tell_steps(&mut self, index: usize) {
+        let machine_steps = self.steps();
+        let (hart, platform) = self.hart_mut(index);
+        let ahead = machine_steps.wrapping_sub(hart.steps());
+        hart.set_steps_ahead(ahead);
+        platform.memory_mut().set_steps_ahead(ahead);
+    }
+}
