@@ -72,6 +72,9 @@ impl Driver {
         self.owners.fill(None);
         for (slot, vm) in self.vms.iter().enumerate() {
             let Some(vm) = vm else { continue };
+            // Its RAM and its pool, as every VM was created.
+            let whole = vm.windows.len() >= 2 && vm.windows.iter().all(|window| window.size != 0);
+            codec.check(whole && !vm.vcpus.is_empty(), "a VM lacks vCPUs or memory")?;
             for window in vm.windows.iter().chain([&vm.spare]) {
                 let taken = window.size == 0 || self.frames.take_at(window.hpa, window.size);
                 codec.check(taken, "two VMs have the same memory, or there is none")?;
