@@ -85,6 +85,12 @@ impl Packer {
         Self { zstd: compressor(), memory: MemoryHash::new(), contents, next_blob: 0 }
     }
 
+    /// A page that is there before the first frame, since the run itself begins with it: it is in
+    /// the hash of memory and in no frame.
+    pub fn know(&mut self, id: PageId, content: &[u8; PAGE]) {
+        self.memory.update(id, Some(content));
+    }
+
     /// Packs one frame.
     #[must_use]
     pub fn pack(&mut self, frame: Frame) -> Packed {

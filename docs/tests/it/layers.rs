@@ -19,11 +19,14 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("hypervisor/dv",      &["isa"]),
     ("hypervisor/driver",  &["machine", "hart", "dv", "isa", "state"]),
     ("hypervisor/vmm",     &["dv", "devices", "session", "isa", "state"]),
+    ("hypervisor/timeline", &[
+        "vmm", "driver", "machine", "hart", "devices", "dv", "traces", "session", "isa", "state",
+    ]),
     ("hypervisor/images",  &[]),
     ("hypervisor/sandbox", &[]),
     ("hypervisor/duvisor", &[
         "isa", "hart", "devices", "session", "machine", "dv", "driver", "vmm", "images",
-        "sandbox", "monitor",
+        "sandbox", "monitor", "timeline", "traces",
     ]),
     ("traces",             &["session", "isa"]),
     ("monitor",            &["session", "isa"]),
@@ -37,6 +40,7 @@ const IN_TESTS: &[(&str, &[&str])] = &[
     ("driver",  &["session", "devices"]),
     ("machine", &["images"]),               // the committed guests are programs to run
     ("vmm",     &["driver", "hart", "images"]),
+    ("timeline", &["images"]),
     ("docs",    &["session", "sandbox"]),
 ];
 

@@ -39,6 +39,16 @@ pub(crate) enum Verb {
     /// HTIF (`tohost`) works. FILE finds zero in `a1`, unless --initrd, --append or --dtb is given:
     /// then the address of the device tree, as firmware does.
     Machine(Box<Machine>),
+    /// Run a guest and record it: the same as `run --headless --record FILE`
+    Record(Box<Record>),
+    /// Run a recorded run once more and compare, or visit one moment of it
+    ///
+    /// The replay is checked while it runs: every event, and the state at every keyframe. Where it
+    /// is another run than the one that was recorded, it stops and says where they part.
+    Replay(Box<Replay>),
+    /// Look into recordings
+    #[command(subcommand)]
+    Trace(Trace),
     /// List, fetch and find guests
     #[command(subcommand)]
     Guest(Guest),
@@ -50,7 +60,7 @@ pub(crate) enum Verb {
 }
 
 /// Options of `run`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Run {
     /// Guest by name (see `duvisor guest list`) or an ELF or Image file
     #[arg(default_value = "demo")]
@@ -118,8 +128,75 @@ pub(crate) struct Machine {
     pub(crate) world: World,
 }
 
-/// What is booted, and on what.
+/// Options of `record`.
 #[derive(Args, Debug)]
+pub(crate) struct Record {
+    /// The recording [default: the guest's name with .dvt behind it]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// Options of `replay`.
+#[derive(Args, Debug)]
+pub(crate) struct Replay {
+    /// Recording
+    pub(crate) file: PathBuf,
+
+    /// Go to one moment and show it: a step (1.2M), a share (50%), a guest time (2.5s), an event
+    /// (#4711), start or end
+    #[arg(long, value_name = "POINT", conflicts_with = "verify")]
+    pub(crate) to: Option<timeline::Point>,
+
+    /// Compare only: do not print the guest's console
+    #[arg(long)]
+    pub(crate) verify: bool,
+
+    /// Write every event as a JSON line ("-" is standard output)
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub(crate) events: Option<PathBuf>,
+
+    /// Print the BLAKE3 of the event stream and of the state
+    #[arg(long)]
+    pub(crate) digest: bool,
+
+    /// Folder with the images that were run, if they are not where they were
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+
+    /// Decoded blocks to keep; changes speed, never the run
+    #[arg(long, default_value_t = hart::BLOCKS_DEFAULT, value_name = "N",
+          value_parser = parse_blocks)]
+    pub(crate) blocks: usize,
+}
+
+/// Verbs of `trace`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Trace {
+    /// Ask a recording: who wrote this, when was that executed, which exits were there
+    #[command(after_help = timeline::GRAMMAR)]
+    Ask(Ask),
+}
+
+/// Options of `trace ask`.
+#[derive(Args, Debug)]
+pub(crate) struct Ask {
+    /// Recording
+    pub(crate) file: PathBuf,
+
+    /// The question, such as: last-write gpa:0x80200000 @50%
+    #[arg(required = true, trailing_var_arg = true)]
+    pub(crate) question: Vec<String>,
+
+    /// Folder with the images that were run, if they are not where they were
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+}
+
+/// What is booted, and on what.
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Guest")]
 pub(crate) struct Boot {
     /// Memory, such as 256M or 2G
@@ -156,12 +233,24 @@ pub(crate) struct Boot {
 }
 
 /// What the run is told of the outside, and what it tells.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Determinism and output")]
 pub(crate) struct World {
     /// Write every event as a JSON line ("-" is standard output)
     #[arg(long, value_name = "FILE")]
     pub(crate) events: Option<PathBuf>,
+
+    /// Record the run: everything of it can be visited and asked for afterwards (see `replay`)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// With --record: what happens where the disk is full
+    #[arg(long, value_enum, default_value_t = OnFull::Pause, value_name = "WHAT")]
+    pub(crate) on_full: OnFull,
+
+    /// With --record: leave the events out, which a replay can make again
+    #[arg(long)]
+    pub(crate) inputs_only: bool,
 
     /// Print the BLAKE3 of the event stream and of the final state
     #[arg(long)]
@@ -245,6 +334,17 @@ pub(crate) enum Guest {
         #[arg(long)]
         initrd: bool,
     },
+}
+
+/// What happens where the disk is full while a run is recorded.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFull {
+    /// The guest waits until there is room
+    Pause,
+    /// The run goes on, its recording ends there
+    Continue,
+    /// The run ends
+    Stop,
 }
 
 /// Sizes of stage-2 leaves.

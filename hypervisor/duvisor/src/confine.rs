@@ -19,14 +19,19 @@ pub(crate) struct Confine {
 }
 
 impl Confine {
-    /// For a run with this disk, shown by this.
-    pub(crate) fn new(no_sandbox: bool, ui: Ui, disk: Option<&values::Disk>) -> Self {
+    /// For a run with this disk, shown by this, recorded or not.
+    pub(crate) fn new(
+        no_sandbox: bool,
+        ui: Ui,
+        disk: Option<&values::Disk>,
+        records: bool,
+    ) -> Self {
         let disk = match disk.map(|disk| disk.mode) {
             None => Disk::None,
             Some(DiskMode::Private | DiskMode::ReadOnly) => Disk::Read,
             Some(DiskMode::ReadWrite) => Disk::Write,
         };
-        Self { plan: (!no_sandbox).then_some(Plan { ui, disk }), begun: None }
+        Self { plan: (!no_sandbox).then_some(Plan { ui, disk, records }), begun: None }
     }
 
     /// Everything is open and no thread has been started: no file is opened from here on.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use devices::Digest;
-use devices::virtio::block::{CowDisk, Disk, DiskError, SECTOR};
+use devices::virtio::block::{CowDisk, Disk, DiskError, Recorded, SECTOR, Seen};
 use tracing::debug;
 use vmm::AnyDisk;
 
@@ -54,13 +54,70 @@ impl Disk for FileDisk {
 
 /// Opens the image of `--disk`.
 pub(crate) fn open(disk: &values::Disk) -> Result<AnyDisk> {
-    let image = open_file(&disk.path, disk.mode)
-        .with_context(|| format!("opening the disk image {}", disk.path.display()))?;
-    debug!(path = %disk.path.display(), sectors = image.sectors, mode = ?disk.mode, "disk image");
+    let image = open_named(disk)?;
     Ok(match disk.mode {
         DiskMode::Private => AnyDisk::new(CowDisk::new(image, PRIVATE_MAX)),
         DiskMode::ReadOnly | DiskMode::ReadWrite => AnyDisk::new(image),
     })
+}
+
+/// The same for a run that is recorded: what is read of the image, and what is written over, goes
+/// on record.
+pub(crate) fn open_recorded(disk: &values::Disk) -> Result<AnyDisk> {
+    let image = Recorded::new(open_named(disk)?, hash);
+    Ok(match disk.mode {
+        DiskMode::Private => AnyDisk::new(CowDisk::new(image, PRIVATE_MAX)),
+        DiskMode::ReadOnly => AnyDisk::new(image),
+        DiskMode::ReadWrite => AnyDisk::new(CowDisk::write_through(image, PRIVATE_MAX)),
+    })
+}
+
+/// The image of a recording, as it was when the run began; it is only read.
+pub(crate) fn open_replayed(disk: &values::Disk, seen: Vec<Seen>) -> Result<AnyDisk> {
+    let image = open_file(&disk.path, DiskMode::ReadOnly)
+        .with_context(|| format!("opening the disk image {}", disk.path.display()))?;
+    let read_only = disk.mode == DiskMode::ReadOnly;
+    let image = FileDisk { read_only, ..image };
+    let image = Recorded::replay(image, hash, seen);
+    Ok(match disk.mode {
+        DiskMode::ReadOnly => AnyDisk::new(image),
+        DiskMode::Private | DiskMode::ReadWrite => AnyDisk::new(CowDisk::new(image, PRIVATE_MAX)),
+    })
+}
+
+/// Where the disk image of a recording is now.
+pub(crate) fn recorded(
+    image: &traces::Image,
+    mode: &str,
+    folder: Option<&Path>,
+) -> Result<values::Disk> {
+    let known = DiskMode::ALL.into_iter().find(|it| it.name() == mode);
+    let mode = known.with_context(|| format!("the recording has a disk of the kind {mode:?}"))?;
+    let name = Path::new(&image.name);
+    let in_folder = folder.zip(name.file_name()).map(|(folder, name)| folder.join(name));
+    let path = in_folder.filter(|path| path.exists()).unwrap_or_else(|| name.to_owned());
+    let bytes = std::fs::metadata(&path)
+        .with_context(|| format!("the disk image {} of the recording", path.display()))?
+        .len();
+    if bytes != image.bytes {
+        bail!(
+            "the disk image {} has {bytes} bytes, it was recorded with {}",
+            path.display(),
+            image.bytes
+        );
+    }
+    Ok(values::Disk { path, mode })
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}
+
+fn open_named(disk: &values::Disk) -> Result<FileDisk> {
+    let image = open_file(&disk.path, disk.mode)
+        .with_context(|| format!("opening the disk image {}", disk.path.display()))?;
+    debug!(path = %disk.path.display(), sectors = image.sectors, mode = ?disk.mode, "disk image");
+    Ok(image)
 }
 
 fn open_file(path: &Path, mode: DiskMode) -> Result<FileDisk> {

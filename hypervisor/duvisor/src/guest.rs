@@ -6,12 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use images::debian::{self, Debian, FetchOptions, Progress, Stage};
-use images::{Catalogue, Payload, Source};
+use images::{Catalogue, Source};
 use tracing::debug;
-use vmm::layout::RAM_BASE;
 
-use crate::args;
-use crate::say;
+use crate::recipe::{Image, Role};
+use crate::{args, library, say};
 
 /// Memory of a guest that does not say otherwise.
 const DEFAULT_MEMORY: u64 = 128 << 20;
@@ -19,12 +18,9 @@ const DEFAULT_MEMORY: u64 = 128 << 20;
 /// What a run loads.
 pub(crate) struct Loaded {
     pub(crate) name: String,
-    /// Where the payload is from, as errors have it.
-    pub(crate) origin: String,
     pub(crate) vcpus: usize,
     pub(crate) memory: u64,
-    pub(crate) payload: Payload,
-    pub(crate) initrd: Option<Vec<u8>>,
+    pub(crate) images: Vec<Image>,
     pub(crate) cmdline: String,
 }
 
@@ -32,11 +28,13 @@ pub(crate) struct Loaded {
 pub(crate) fn load(guest: &str, boot: &args::Boot) -> Result<Loaded> {
     let mut loaded = load_guest(guest)?;
     if let Some(path) = &boot.kernel {
-        loaded.payload = payload(path)?;
-        loaded.origin = path.display().to_string();
+        loaded.put(image(Role::Payload, path)?);
     }
     if let Some(path) = &boot.initrd {
-        loaded.initrd = Some(read(path, "initrd")?);
+        loaded.put(image(Role::Initrd, path)?);
+    }
+    if let Some(path) = &boot.dtb {
+        loaded.put(image(Role::DeviceTree, path)?);
     }
     if let Some(text) = &boot.append {
         loaded.cmdline.clone_from(text);
@@ -45,6 +43,14 @@ pub(crate) fn load(guest: &str, boot: &args::Boot) -> Result<Loaded> {
         loaded.memory = size.0;
     }
     Ok(loaded)
+}
+
+impl Loaded {
+    /// Adds an image, in the place of another one of its role.
+    fn put(&mut self, image: Image) {
+        self.images.retain(|other| other.role != image.role);
+        self.images.push(image);
+    }
 }
 
 fn load_guest(guest: &str) -> Result<Loaded> {
@@ -58,27 +64,24 @@ fn load_guest(guest: &str) -> Result<Loaded> {
             );
         }
         let name = path.file_name().map_or_else(|| guest.into(), |name| name.to_string_lossy());
-        return Ok(Loaded { origin: guest.to_owned(), ..plain(&name, 1, payload(path)?) });
+        return Ok(plain(&name, 1, image(Role::Payload, path)?));
     };
     let vcpus = usize::from(known.vcpus);
-    match known.source {
+    match &known.source {
         Source::Embedded(bytes) => {
-            let payload = Payload::parse(bytes, RAM_BASE)
-                .with_context(|| format!("loading the built-in guest {guest}"))?;
-            Ok(plain(guest, vcpus, payload))
+            let name = format!("{}{guest}", library::GUEST);
+            Ok(plain(guest, vcpus, Image::new(Role::Payload, name, bytes.to_vec())))
         }
         Source::Debian => load_debian(guest, vcpus),
     }
 }
 
-fn plain(name: &str, vcpus: usize, payload: Payload) -> Loaded {
+fn plain(name: &str, vcpus: usize, payload: Image) -> Loaded {
     Loaded {
         name: name.to_owned(),
-        origin: format!("guest {name}"),
         vcpus,
         memory: DEFAULT_MEMORY,
-        payload,
-        initrd: None,
+        images: vec![payload],
         cmdline: String::new(),
     }
 }
@@ -87,20 +90,24 @@ fn load_debian(name: &str, vcpus: usize) -> Result<Loaded> {
     let debian = installed(name)?;
     let (kernel, initrd) = debian.read().context("reading the Debian guest")?;
     debug!(kernel = %debian.kernel().display(), initrd = %debian.initrd().display(), "read");
-    let payload = Payload::parse(&kernel, RAM_BASE)
-        .with_context(|| format!("loading {}", debian.kernel().display()))?;
-    Ok(Loaded {
-        initrd: Some(initrd),
-        memory: debian::MEMORY,
-        cmdline: debian::COMMAND_LINE.to_owned(),
-        ..plain(name, vcpus, payload)
-    })
+    let kernel = Image::new(Role::Payload, debian.kernel().display().to_string(), kernel);
+    let initrd = Image::new(Role::Initrd, debian.initrd().display().to_string(), initrd);
+    let mut loaded = plain(name, vcpus, kernel);
+    loaded.put(initrd);
+    loaded.memory = debian::MEMORY;
+    debian::COMMAND_LINE.clone_into(&mut loaded.cmdline);
+    Ok(loaded)
 }
 
-/// Reads a kernel or program.
-pub(crate) fn payload(path: &Path) -> Result<Payload> {
-    let bytes = read(path, "program")?;
-    Payload::parse(&bytes, RAM_BASE).with_context(|| format!("loading {}", path.display()))
+/// Reads an image that the user named.
+pub(crate) fn image(role: Role, path: &Path) -> Result<Image> {
+    let what = match role {
+        Role::Payload => "program",
+        Role::Firmware => "firmware",
+        Role::Initrd => "initrd",
+        Role::DeviceTree => "device tree",
+    };
+    Ok(Image::new(role, path.display().to_string(), read(path, what)?))
 }
 
 /// Reads a whole file that the user named.

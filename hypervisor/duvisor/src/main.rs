@@ -9,15 +9,19 @@ mod disk;
 mod events;
 mod guest;
 mod host;
+mod library;
 mod machine_mode;
-mod plane;
 mod play;
+mod recipe;
+mod recording;
+mod replay;
 mod report;
 mod run;
 mod say;
 mod setup;
 mod signals;
 mod threads;
+mod trace;
 mod values;
 
 use std::io::{self, IsTerminal, Write};
@@ -77,6 +81,9 @@ fn dispatch(cli: &Cli) -> Result<u8> {
     }
     match &cli.verb {
         Verb::Run(run) => run::run(run),
+        Verb::Record(record) => run::record(record),
+        Verb::Replay(replay) => replay::run(replay),
+        Verb::Trace(verb) => trace::run(verb),
         Verb::Machine(machine) => machine_mode::run(machine),
         Verb::Guest(verb) => {
             let stop = Arc::new(AtomicBool::new(false));

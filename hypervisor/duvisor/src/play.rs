@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use session::{Inputs, Overview, Script, Server, Sink, Stop};
+use session::{Overview, Script, Server, Sink, Stop};
+use timeline::{Around, Rest, Subject};
 use tracing::{debug, info, warn};
 
 use crate::args::World;
@@ -14,28 +15,8 @@ use crate::confine::Confine;
 use crate::console::{Printer, RawMode, read_stdin};
 use crate::events::JsonLines;
 use crate::host::{Live, host_now};
-use crate::{report, say, setup, signals};
-
-/// What surrounds a run.
-pub(crate) struct Around<'a> {
-    pub(crate) inputs: &'a mut dyn Inputs,
-    pub(crate) sinks: Vec<&'a mut dyn Sink>,
-    pub(crate) server: Option<&'a mut Server>,
-    /// Host nanoseconds, for the time that handlers take.
-    pub(crate) stopwatch: &'a mut dyn FnMut() -> u64,
-}
-
-/// A VM or a bare machine.
-pub(crate) trait Subject {
-    /// Runs to the end.
-    fn run(&mut self, around: Around<'_>) -> Stop;
-
-    /// What there is to see of it.
-    fn overview(&self) -> Overview;
-
-    /// Feeds the whole state to a hash.
-    fn digest(&self, sink: &mut dyn FnMut(&[u8]));
-}
+use crate::recording::{Begun, Recorder};
+use crate::{recording, report, say, setup, signals};
 
 /// What a run left: its end, the last view of it, and the digests.
 pub(crate) struct Ended {
@@ -58,14 +39,24 @@ impl Ended {
     }
 }
 
+/// How far a run may go, and what is kept of it.
+pub(crate) struct Play {
+    pub(crate) max_steps: Option<u64>,
+    pub(crate) recorder: Option<Begun>,
+    /// The user has had enough.
+    pub(crate) quit: Arc<AtomicBool>,
+    pub(crate) lines: JsonLines,
+}
+
 /// Runs a subject to its end.
 pub(crate) fn play(
     subject: &mut dyn Subject,
     inputs: &mut Live,
     console: Option<&mut dyn Sink>,
     server: Option<&mut Server>,
-    mut lines: JsonLines,
+    play: Play,
 ) -> Result<Ended> {
+    let Play { max_steps, recorder, quit, mut lines } = play;
     let start = host_now();
     let mut stopwatch =
         || u64::try_from(host_now().duration_since(start).as_nanos()).unwrap_or(u64::MAX);
@@ -76,10 +67,20 @@ pub(crate) fn play(
     if lines.is_used() {
         sinks.push(&mut lines);
     }
-    let stop = subject.run(Around { inputs, sinks, server, stopwatch: &mut stopwatch });
+    let around = Around { inputs, sinks, server, stopwatch: Some(&mut stopwatch) };
+    let (stop, recorded) = match recorder {
+        Some(recorder) => {
+            let recorded = recorder.record(subject, around, max_steps, &quit);
+            (recorded.stop.clone(), Some(recorded))
+        }
+        None => (run(subject, around, max_steps), None),
+    };
     let overview = subject.overview();
     let unheard = inputs.script().and_then(Script::unheard);
     log_end(&stop, &overview, host_now().saturating_duration_since(start));
+    if let Some(recorded) = recorded {
+        recording::tell(recorded)?;
+    }
     let digests = lines.finish()?.map(|events| {
         let mut hash = blake3::Hasher::new();
         subject.digest(&mut |bytes| {
@@ -88,6 +89,19 @@ pub(crate) fn play(
         (events.to_hex().to_string(), hash.finalize().to_hex().to_string())
     });
     Ok(Ended { stop, overview, unheard, digests })
+}
+
+/// Runs a subject that nobody records.
+fn run(subject: &mut dyn Subject, mut around: Around<'_>, max_steps: Option<u64>) -> Stop {
+    let limit = max_steps.unwrap_or(u64::MAX);
+    loop {
+        match subject.run_until(&mut around, limit) {
+            Rest::StepLimit => return subject.end_at_limit(&mut around),
+            Rest::Stopped(stop) => return stop,
+            // Nobody is there whom it would interest.
+            Rest::Debug { hart, .. } => subject.machine_mut().hart_mut(hart).0.pass_once(),
+        }
+    }
 }
 
 fn log_end(stop: &Stop, overview: &Overview, took: Duration) {
@@ -110,6 +124,7 @@ pub(crate) fn tell_end(ended: &Ended) {
 pub(crate) fn headless(
     world: &World,
     subject: &mut dyn Subject,
+    recorder: Option<Recorder>,
     mut confine: Confine,
 ) -> Result<(Ended, bool)> {
     let quit = Arc::new(AtomicBool::new(false));
@@ -117,6 +132,7 @@ pub(crate) fn headless(
     let script = setup::script(world)?;
     let lines = JsonLines::new(world.events.as_deref(), world.digest, &[&quit])?;
     confine.begin();
+    let recorder = recorder.map(Recorder::begin).transpose()?;
     signals::set_on_end(&[&quit, &signal])?;
     let raw = RawMode::enter();
     let interactive = !world.warp && script.is_none();
@@ -124,12 +140,13 @@ pub(crate) fn headless(
     let typed = typed.transpose()?;
     debug!(terminal = raw.is_terminal(), interactive, paced = !world.warp, "console");
     confine.close()?;
-    let mut inputs = Live::new(typed, script, !world.warp, quit);
+    let mut inputs = Live::new(typed, script, !world.warp, Arc::clone(&quit));
     // With the events on standard output, the console is in them.
     let shown = world.events.as_deref() != Some("-".as_ref());
     let mut printer = Printer;
     let console = shown.then_some(&mut printer as &mut dyn Sink);
-    let ended = play(subject, &mut inputs, console, None, lines);
+    let run = Play { max_steps: world.max_steps, recorder, quit, lines };
+    let ended = play(subject, &mut inputs, console, None, run);
     drop(raw);
     // The guest's last line may have no end.
     say::note("");

@@ -9,17 +9,18 @@ use isa::Extensions;
 use monitor::{Colors, Monitor, Outcome};
 use sandbox::Ui;
 use session::{Capabilities, Client, Command, Request, Session, link};
+use timeline::Subject;
 use tracing::{error, info};
-use vmm::layout::RAM_BASE;
-use vmm::{Leaf, Segment, VmConfig};
+use vmm::Leaf;
 
-use crate::args::{self, Run, World};
+use crate::args::{self, Record, Run, World};
 use crate::confine::{self, Confine};
 use crate::events::JsonLines;
-use crate::guest::{self, Loaded};
 use crate::host::Live;
 use crate::play::{self, Ended};
-use crate::{blame, disk, plane, report, say, setup, signals, threads};
+use crate::recipe::{Kind, Recipe};
+use crate::recording::{self, Recorder};
+use crate::{blame, guest, report, say, setup, signals, threads};
 
 /// One exit in this many has its handler timed, unless all have.
 const SAMPLE_EVERY: u32 = 64;
@@ -28,77 +29,86 @@ const SAMPLE_EVERY: u32 = 64;
 const VIOLATION: &str = "stopped: this process tried a system call that it never makes (it was \
      not made): an error of this program, or a guest that got out of its VM";
 
+/// Carries out `record`; gives the exit code.
+pub(crate) fn record(options: &Record) -> Result<u8> {
+    let mut run = options.run.clone();
+    run.headless = true;
+    let file = options.output.clone().or_else(|| run.world.record.clone());
+    let name = std::path::Path::new(&run.guest).file_name().unwrap_or_default();
+    run.world.record =
+        Some(file.unwrap_or_else(|| std::path::Path::new(name).with_extension("dvt")));
+    self::run(&run)
+}
+
 /// Carries out `run`; gives the exit code.
 pub(crate) fn run(options: &Run) -> Result<u8> {
     if !options.headless && options.world.events.as_deref() == Some("-".as_ref()) {
         bail!("--events -: standard output is the terminal UI's; name a file, or add --headless");
     }
-    let loaded = guest::load(&options.guest, &options.boot)?;
-    let origin = loaded.origin.clone();
-    let config = config(options, loaded)?;
+    let recipe = recipe(options)?;
     if let Some(path) = &options.boot.dump_dtb {
+        let Kind::Vm { leaf } = recipe.kind else { bail!("this is no VM") };
+        let mut config = recipe.vm_config(leaf)?;
+        config.disk = recording::open_disk(&recipe, None)?;
         let blob = vmm::dump_dtb(&config);
-        let blob = blob.map_err(|error| blame::vm(error, &origin, &options.boot, config.memory))?;
-        return setup::dump_dtb(path, &blob);
+        let blame = |error| blame::vm(error, &recipe.origin(), &options.boot, recipe.memory);
+        return setup::dump_dtb(path, &blob.map_err(blame)?);
     }
-    let name = config.name.clone();
     info!(
-        name,
-        origin,
-        vcpus = config.vcpus,
-        leaf = ?config.leaf,
-        disk = config.disk.is_some(),
-        cmdline = config.cmdline,
+        name = recipe.name,
+        origin = recipe.origin(),
+        vcpus = recipe.vcpus,
+        kind = ?recipe.kind,
+        disk = recipe.disk.is_some(),
+        cmdline = recipe.cmdline,
         "a VM",
     );
-    let spans = config.segments.iter().map(|it| (it.addr, it.mem_size));
-    setup::log_memory(RAM_BASE, config.ram_end(), config.entry, spans);
-    let mut vm = plane::assemble(options, &origin, config)?;
+    let record = options.world.record.as_ref();
+    let disk = recording::open_disk(&recipe, record)?;
+    let mut subject = recipe.make(disk, &options.boot)?.subject();
+    let recorder = recording::start(&recipe, &options.world)?;
     let ui = if options.headless { Ui::Headless } else { Ui::Terminal };
-    let confine = Confine::new(options.no_sandbox, ui, options.boot.disk.as_ref());
+    let disk = options.boot.disk.as_ref();
+    let confine = Confine::new(options.no_sandbox, ui, disk, recorder.is_some());
     if !options.headless {
         confine::take_terminal();
         monitor::check_terminal()
             .map_err(|error| anyhow!("{error}: use --headless to run without one"))?;
-        return watched(options, &name, vm, confine);
+        return watched(options, &recipe.name, subject, recorder, confine);
     }
-    let (ended, interrupted) = play::headless(&options.world, &mut vm, confine)?;
+    let (ended, interrupted) = play::headless(&options.world, &mut *subject, recorder, confine)?;
     play::tell(&options.world, &summary(&ended));
     Ok(play::exit_code(&ended, interrupted))
 }
 
-fn config(options: &Run, loaded: Loaded) -> Result<VmConfig> {
+/// What the options ask for.
+fn recipe(options: &Run) -> Result<Recipe> {
+    let loaded = guest::load(&options.guest, &options.boot)?;
     let isa = setup::extensions(options.boot.isa.as_deref(), Extensions::ALL)?;
     if !isa.has(isa::Ext::Xdv) {
         bail!("--isa: a delegated VM needs h and xdv; use `duvisor machine` to run without them");
     }
-    let segments = loaded.payload.segments.into_iter().map(|segment| Segment {
-        addr: segment.addr,
-        bytes: segment.bytes,
-        mem_size: segment.mem_size,
-    });
-    let mut config = VmConfig::new(&loaded.name, loaded.memory);
-    config.vcpus = options.vcpus.unwrap_or(loaded.vcpus);
-    config.isa = isa;
-    config.segments = segments.collect();
-    config.entry = loaded.payload.entry;
-    config.initrd = loaded.initrd;
-    config.cmdline = loaded.cmdline;
-    config.dtb = match &options.boot.dtb {
-        Some(path) => Some(guest::read(path, "device tree")?),
-        None => None,
-    };
-    config.seed = setup::seed(&options.world)?;
-    config.rtc_base_ns = setup::rtc_base_ns(&options.world);
-    config.disk = options.boot.disk.as_ref().map(disk::open).transpose()?;
-    config.reboot = !options.no_reboot;
-    config.leaf = match options.leaf {
+    let leaf = match options.leaf {
         args::Leaf::Page => Leaf::Page,
         args::Leaf::Mega => Leaf::Mega,
         args::Leaf::Giga => Leaf::Giga,
     };
-    config.sample_every = if options.time_exits { 1 } else { SAMPLE_EVERY };
-    Ok(config)
+    Ok(Recipe {
+        kind: Kind::Vm { leaf },
+        name: loaded.name,
+        vcpus: options.vcpus.unwrap_or(loaded.vcpus),
+        memory: loaded.memory,
+        isa,
+        quantum: options.world.quantum,
+        cmdline: loaded.cmdline,
+        seed: setup::seed(&options.world)?,
+        rtc_base_ns: setup::rtc_base_ns(&options.world),
+        reboot: !options.no_reboot,
+        images: loaded.images,
+        disk: options.boot.disk.clone(),
+        n_blocks: options.world.blocks,
+        sample_every: if options.time_exits { 1 } else { SAMPLE_EVERY },
+    })
 }
 
 /// What is printed of a run that has ended.
@@ -107,26 +117,34 @@ fn summary(ended: &Ended) -> String {
 }
 
 /// The terminal UI in this thread, the VM in another one.
-fn watched(options: &Run, name: &str, mut vm: plane::Vm, mut confine: Confine) -> Result<u8> {
+fn watched(
+    options: &Run,
+    name: &str,
+    mut subject: Box<dyn Subject>,
+    recorder: Option<Recorder>,
+    mut confine: Confine,
+) -> Result<u8> {
     let (stop, violated) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (mut client, mut server) =
         link(Capabilities { live: true, control: true, time_travel: false });
     let script = setup::script(&options.world)?;
     let pace = !options.world.warp;
     let quit = Arc::new(AtomicBool::new(false));
-    let World { events, digest, .. } = &options.world;
+    let World { events, digest, max_steps, .. } = &options.world;
     let lines = JsonLines::new(events.as_deref(), *digest, &[&quit, &stop])?;
-    let vm_quit = Arc::clone(&quit);
+    let (vm_quit, max_steps) = (Arc::clone(&quit), *max_steps);
     confine.begin();
+    let recorder = recorder.map(Recorder::begin).transpose()?;
     signals::set_on_end(&[&stop])?;
     signals::set_on_violation(&[&violated, &stop])?;
     let (go, wait) = sync_channel::<()>(0);
     let runner = threads::start("vm", move || {
         wait.recv().ok()?;
-        let mut inputs = Live::new(None, script, pace, vm_quit);
-        let ended = play::play(&mut vm, &mut inputs, None, Some(&mut server), lines);
+        let mut inputs = Live::new(None, script, pace, Arc::clone(&vm_quit));
+        let run = play::Play { max_steps, recorder, quit: vm_quit, lines };
+        let ended = play::play(&mut *subject, &mut inputs, None, Some(&mut server), run);
         // The last screen can still be asked about.
-        vm.linger(&mut server);
+        subject.linger(&mut server);
         Some(ended)
     })?;
     let monitor = Monitor::enter(monitor_options(options, name, &stop));

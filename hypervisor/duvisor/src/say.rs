@@ -17,3 +17,8 @@ pub(crate) fn block(text: &str) {
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
+
+/// The line of a terminal that tells how far something has come; with nothing it is taken away.
+pub(crate) fn progress(text: &str) {
+    let _ = write!(io::stderr(), "\r\x1b[K{text}");
+}

@@ -38,7 +38,8 @@ pub(crate) fn seed(world: &World) -> Result<u64> {
 pub(crate) fn rtc_base_ns(world: &World) -> u64 {
     match world.rtc_base {
         RtcBase::Seconds(seconds) => seconds.saturating_mul(1_000_000_000),
-        RtcBase::Host => host_ns(),
+        // Whole seconds, as an option could say it.
+        RtcBase::Host => host_ns() / 1_000_000_000 * 1_000_000_000,
     }
 }
 

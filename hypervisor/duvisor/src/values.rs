@@ -40,6 +40,19 @@ pub(crate) enum DiskMode {
     ReadWrite,
 }
 
+impl DiskMode {
+    pub(crate) const ALL: [Self; 3] = [Self::Private, Self::ReadOnly, Self::ReadWrite];
+
+    /// What recordings call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::ReadOnly => "ro",
+            Self::ReadWrite => "rw",
+        }
+    }
+}
+
 /// `IMG`, `IMG,ro` or `IMG,rw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Disk {

@@ -12,6 +12,7 @@ pub(crate) mod layout;
 mod run;
 mod serve;
 
+use devices::virtio::block::{Overlay, Witness};
 use hart::{Report, Writer};
 use session::{RunState, Stream, VmState};
 
@@ -124,6 +125,17 @@ impl BareMachine {
     /// The machine below, for debuggers.
     pub fn machine_mut(&mut self) -> &mut Machine {
         &mut self.machine
+    }
+
+    /// What was written to its disk, page by page; `None` if it cannot be written, or what is
+    /// written is not kept apart from the rest.
+    pub fn overlay(&mut self) -> Option<&mut dyn Overlay> {
+        self.machine.platform_mut().board_mut()?.overlay()
+    }
+
+    /// What is known of the image below its disk, if somebody watches it.
+    pub fn witness(&mut self) -> Option<&mut dyn Witness> {
+        self.machine.platform_mut().board_mut()?.witness()
     }
 
     /// Typed bytes that were lost because the guest did not read its console.

@@ -56,6 +56,8 @@ pub struct Plan {
     pub ui: Ui,
     /// Its disk.
     pub disk: Disk,
+    /// It is recorded to a file.
+    pub records: bool,
 }
 
 /// What the host does not offer. The run can go on with what there is.

@@ -9,7 +9,9 @@ use crate::{Disk, Plan, Ui};
 enum Need {
     Always,
     Disk,
-    WritableDisk,
+    /// A writable disk, or a recording.
+    Written,
+    Recording,
     Terminal,
 }
 
@@ -83,7 +85,10 @@ pub const CALLS: &[Call] = &[
     row!(pread64         SYS_pread64,         Disk,     Uses::All, "reads of the disk image"),
     row!(fdatasync SYS_fdatasync, Disk, Uses::All,
         "the guest's flushes of the disk image"),
-    row!(pwrite64        SYS_pwrite64,        WritableDisk, Uses::All, "writes to the disk image"),
+    row!(pwrite64 SYS_pwrite64, Written, Uses::All,
+        "writes to the disk image and to a recording"),
+    row!(fallocate       SYS_fallocate,       Recording, Uses::All, "room for a recording"),
+    row!(ftruncate       SYS_ftruncate,       Recording, Uses::All, "the end of a recording"),
     EPOLL,
     row!(kill SYS_kill, Terminal, Uses::Suspend,
         "Ctrl-Z: SIGTSTP to the own process group, nothing else"),
@@ -201,7 +206,8 @@ pub fn allowed(plan: Plan) -> Vec<Call> {
     let needed = |call: &&Call| match call.need {
         Need::Always => true,
         Need::Disk => plan.disk != Disk::None,
-        Need::WritableDisk => plan.disk == Disk::Write,
+        Need::Written => plan.disk == Disk::Write || plan.records,
+        Need::Recording => plan.records,
         Need::Terminal => plan.ui == Ui::Terminal,
     };
     CALLS.iter().filter(needed).copied().collect()
@@ -214,7 +220,8 @@ impl Call {
         match self.need {
             Need::Always => "all",
             Need::Disk => "with `--disk`",
-            Need::WritableDisk => "with `--disk IMG,rw`",
+            Need::Written => "with `--disk IMG,rw` or `--record`",
+            Need::Recording => "with `--record`",
             Need::Terminal => "with the terminal UI",
         }
     }

@@ -12,7 +12,11 @@ const MOST: usize = 20;
 
 fn plans() -> impl Iterator<Item = Plan> {
     [Ui::Headless, Ui::Terminal].into_iter().flat_map(|ui| {
-        [Disk::None, Disk::Read, Disk::Write].into_iter().map(move |disk| Plan { ui, disk })
+        [Disk::None, Disk::Read, Disk::Write].into_iter().map(move |disk| Plan {
+            ui,
+            disk,
+            records: false,
+        })
     })
 }
 

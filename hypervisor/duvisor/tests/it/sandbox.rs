@@ -88,7 +88,7 @@ fn headless(name: &str, disk: Disk, args: &[&str], code: i32) {
     let output = traced(&trace, args).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    only_allowed(Plan { ui: Ui::Headless, disk }, &trace);
+    only_allowed(Plan { ui: Ui::Headless, disk, records: false }, &trace);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn the_terminal_ui_calls_what_is_on_the_list_and_nothing_else() {
     resize(&run.terminal, 90, 25);
     run.expect("LIVE");
     assert_eq!(run.quit(), Some(0));
-    only_allowed(Plan { ui: Ui::Terminal, disk: Disk::None }, &trace);
+    only_allowed(Plan { ui: Ui::Terminal, disk: Disk::None, records: false }, &trace);
 }
 
 /// Nobody opens another terminal to give that one back.

@@ -10,7 +10,7 @@ use devices::finisher::{Finish, Finisher};
 use devices::plic::Plic;
 use devices::rtc::Rtc;
 use devices::uart::Uart;
-use devices::virtio::block::{Block, DEFAULT_LATENCY_NS, Disk};
+use devices::virtio::block::{Block, DEFAULT_LATENCY_NS, Disk, Overlay, Witness};
 use devices::virtio::console::Console;
 use devices::virtio::mmio::VirtioMmio;
 use devices::virtio::rng::Rng;
@@ -134,6 +134,16 @@ impl Board {
         self.console = VirtioMmio::new(Console::new(None));
         self.rng = VirtioMmio::new(Rng::new(self.seed));
         self.external.fill(0);
+    }
+
+    /// What was written to the disk, if it can be taken back.
+    pub(crate) fn overlay(&mut self) -> Option<&mut dyn Overlay> {
+        self.block.as_mut()?.overlay()
+    }
+
+    /// What is known of the image below the disk, if somebody watches it.
+    pub(crate) fn witness(&mut self) -> Option<&mut dyn Witness> {
+        self.block.as_mut()?.witness()
     }
 
     // Accesses.

@@ -103,7 +103,7 @@ fn probe() {
     let ui = if std::env::var(UI).unwrap() == "terminal" { Ui::Terminal } else { Ui::Headless };
     let caught = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGSYS, Arc::clone(&caught)).unwrap();
-    let sandbox = Sandbox::begin(Plan { ui, disk: Disk::Read });
+    let sandbox = Sandbox::begin(Plan { ui, disk: Disk::Read, records: false });
     if sandbox.lacks().iter().any(|lack| matches!(lack, Lack::Seccomp(_))) {
         std::process::exit(LACKS);
     }
@@ -199,7 +199,7 @@ fn what_is_not_on_the_list_is_refused() {
 
 #[test]
 fn only_the_terminal_ui_can_suspend() {
-    let calls = |ui| sandbox::allowed(Plan { ui, disk: Disk::None });
+    let calls = |ui| sandbox::allowed(Plan { ui, disk: Disk::None, records: false });
     assert!(calls(Ui::Terminal).iter().any(|call| call.name == "kill"));
     assert!(!calls(Ui::Headless).iter().any(|call| call.name == "kill"));
 }

@@ -1,0 +1,81 @@
+//! `duvisor trace …`: what is in a recording, and questions about it.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, anyhow};
+use timeline::{Answer, Hit, Pool, Question, describe};
+
+use crate::args::{Ask, Trace};
+use crate::replay::{self, Teller};
+use crate::{EXIT_FINDINGS, EXIT_INTERRUPTED, say, signals};
+
+/// Players that look at the same time.
+const PLAYERS_MAX: usize = 4;
+
+/// Carries out a verb of `trace`; gives the exit code.
+pub(crate) fn run(verb: &Trace) -> Result<u8> {
+    let stop = Arc::new(AtomicBool::new(false));
+    signals::set_on_end(&[&stop])?;
+    match verb {
+        Trace::Ask(options) => ask(options, &stop),
+    }
+}
+
+fn ask(options: &Ask, stop: &Arc<AtomicBool>) -> Result<u8> {
+    let question: Question =
+        options.question.join(" ").parse().map_err(|error: String| anyhow!(error))?;
+    let opened = replay::open(&options.file, options.images.as_deref())?;
+    let n = std::thread::available_parallelism().map_or(1, usize::from).min(PLAYERS_MAX);
+    let players = (0..n).map(|_| opened.player()).collect::<Result<Vec<_>>>()?;
+    let mut pool = Pool::new(players);
+    let mut teller = Teller::new("looked at", stop);
+    let answer = pool.ask(&question, &mut |done, total| teller.tell(done, total));
+    teller.end();
+    let answer = match answer {
+        Err(timeline::TravelError::Interrupted) => return Ok(EXIT_INTERRUPTED),
+        Err(timeline::TravelError::Query(error)) => return Err(anyhow!(error)),
+        answer => answer.with_context(|| format!("asking {}", options.file.display()))?,
+    };
+    let found = print(&answer).context("writing the answer")?;
+    if found < question.limit || found == 0 {
+        say::note(&format!("{found} found"));
+    } else {
+        say::note(&format!("the first {found}; limit N asks for more"));
+    }
+    Ok(if opened.damaged || found == 0 { EXIT_FINDINGS } else { 0 })
+}
+
+/// Prints an answer; says of how many things it is.
+fn print(answer: &Answer) -> std::io::Result<usize> {
+    let mut out = std::io::stdout().lock();
+    match answer {
+        Answer::Hits(hits) => {
+            for hit in hits {
+                writeln!(out, "{}", line(hit))?;
+            }
+            Ok(hits.len())
+        }
+        Answer::Memory { step, bytes } => {
+            writeln!(out, "step {step}")?;
+            for (row, chunk) in bytes.chunks(16).enumerate() {
+                let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+                writeln!(out, "+{:04x}  {}", row * 16, hex.join(" "))?;
+            }
+            Ok(bytes.len())
+        }
+        Answer::Registers { step, values } => {
+            writeln!(out, "step {step}")?;
+            for (name, value) in values {
+                writeln!(out, "{name:<14} {value:#x}")?;
+            }
+            Ok(values.len())
+        }
+    }
+}
+
+fn line(hit: &Hit) -> String {
+    let hart = hit.hart.map_or_else(|| "-".to_owned(), |hart| hart.to_string());
+    format!("step {} vcpu {hart} pc {:#x} {}", hit.step, hit.pc, describe(hit))
+}

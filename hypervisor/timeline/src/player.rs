@@ -1,0 +1,623 @@
+//! A subject that follows a recording: to any step of it, forwards and backwards.
+
+use std::sync::Arc;
+
+use hart::Halt;
+use machine::PAGE;
+use session::{Position, Sink, Stop};
+use state::Damaged;
+use traces::Reader;
+
+use crate::base;
+use crate::checkpoints::{BUDGET_DEFAULT, Chain};
+use crate::error::TravelError;
+use crate::looking::{Armed, Hit, Looking};
+use crate::subject::{Around, Rest, Subject};
+use crate::tape::Tape;
+
+/// Steps between two looks at whether the user wants to go on: some milliseconds.
+const CHUNK: u64 = 1 << 20;
+/// Steps between checkpoints on the way forwards.
+const COARSE: u64 = 1 << 20;
+/// Steps between checkpoints on the way to a place just passed: there is more going back to come.
+const FINE: u64 = 1 << 15;
+/// Loading a keyframe costs as much as so many steps.
+const LOAD_STEPS: u64 = 24 << 20;
+
+/// Is told how far something long has come, in steps; says whether to go on.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
+
+/// What a player is made of.
+pub struct Source {
+    /// A guest as it was configured when it was recorded, that has not run.
+    pub subject: Box<dyn Subject>,
+    /// The recording.
+    pub reader: Reader,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+/// A subject that follows a recording.
+pub struct Player {
+    subject: Box<dyn Subject>,
+    reader: Reader,
+    tape: Tape,
+    chain: Chain,
+    /// What is in memory before the first step.
+    base: Vec<base::Page>,
+    /// For each keyframe the pages of RAM that were written since the one before.
+    written: Vec<Vec<u32>>,
+    /// The run ended here.
+    ended: Option<Stop>,
+    last: Position,
+}
+
+impl std::fmt::Debug for Player {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Player").field("at", &self.position()).finish_non_exhaustive()
+    }
+}
+
+impl Player {
+    /// A player that stands at the recording's beginning.
+    ///
+    /// # Errors
+    /// [`TravelError`] if the recording cannot be read, or is not one of this subject.
+    pub fn open(source: Source) -> Result<Self, TravelError> {
+        let Source { mut subject, mut reader } = source;
+        let last = reader.last().0;
+        let base = base::load(&mut *subject);
+        let chain = Chain::begin(&mut *subject, BUDGET_DEFAULT);
+        let tape = Tape::new(reader.inputs()?);
+        let written = (0..reader.keyframes().len()).map(|index| written(&reader, index));
+        let written = written.collect::<Result<_, _>>()?;
+        let mut player = Self { subject, reader, tape, chain, base, written, ended: None, last };
+        player.load(0)?;
+        Ok(player)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.subject.position()
+    }
+
+    /// The end of what was recorded.
+    #[must_use]
+    pub fn last(&self) -> Position {
+        self.last
+    }
+
+    /// Where the recording begins.
+    #[must_use]
+    pub fn first(&self) -> Position {
+        self.reader.keyframes().first().map_or_else(Position::default, |frame| frame.at)
+    }
+
+    /// Why the run ended, if it stands at its end.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Stop> {
+        self.ended.as_ref()
+    }
+
+    /// The guest.
+    #[must_use]
+    pub fn subject(&self) -> &dyn Subject {
+        &*self.subject
+    }
+
+    /// The guest. What changes it makes another run of it, until the next seek.
+    pub fn subject_mut(&mut self) -> &mut dyn Subject {
+        &mut *self.subject
+    }
+
+    /// The recording.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The recording.
+    pub fn reader_mut(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
+    /// The last keyframe at or before a step.
+    fn keyframe_before(&self, step: u64) -> Option<usize> {
+        self.reader.keyframes().partition_point(|frame| frame.at.step <= step).checked_sub(1)
+    }
+
+    /// Goes to a keyframe.
+    fn load(&mut self, index: usize) -> Result<(), TravelError> {
+        let frame = self.reader.keyframes().get(index).ok_or(TravelError::NoKeyframe)?;
+        let step = frame.at.step;
+        let loaded = self.reader.load(index)?;
+        let damaged = |damaged| TravelError::Keyframe { step, damaged };
+        put_all(&mut *self.subject, &self.base, &loaded).map_err(damaged)?;
+        state::load(&mut *self.subject, &loaded.state).map_err(damaged)?;
+        self.chain = Chain::begin(&mut *self.subject, BUDGET_DEFAULT);
+        self.arrived();
+        Ok(())
+    }
+
+    /// The subject was put somewhere.
+    fn arrived(&mut self) {
+        self.ended = None;
+        self.tape.seek(self.subject.position());
+    }
+
+    fn restore(&mut self, index: usize) -> Result<(), TravelError> {
+        let step = self.chain.first_step();
+        let restored = self.chain.restore(&mut *self.subject, index);
+        restored.map_err(|damaged| TravelError::Keyframe { step, damaged })?;
+        self.arrived();
+        Ok(())
+    }
+
+    /// Goes to the first moment at which the guest has made so many steps, or to the end of the
+    /// run if that comes first.
+    ///
+    /// # Errors
+    /// [`TravelError`]; the player is then somewhere in the recording.
+    pub fn seek(&mut self, step: u64, progress: Progress<'_>) -> Result<Position, TravelError> {
+        let step = step.clamp(self.first().step, self.last.step);
+        let here = self.position().step;
+        let back = step < here;
+        let keyframe = self.keyframe_before(step).ok_or(TravelError::NoKeyframe)?;
+        let from_keyframe = step - self.reader.keyframes()[keyframe].at.step + LOAD_STEPS;
+        let checkpoint = if back { self.chain.before(step) } else { None };
+        let from_checkpoint = match checkpoint {
+            Some(_) if !back => 0,
+            Some(index) => {
+                let at = self.chain.marks().nth(index).map_or(0, |mark| mark.at.step);
+                step - at
+            }
+            None if back => u64::MAX,
+            None => step - here,
+        };
+        if from_keyframe < from_checkpoint {
+            self.load(keyframe)?;
+        } else if let Some(index) = checkpoint {
+            self.restore(index)?;
+        }
+        let near = back && step.saturating_sub(self.position().step) <= COARSE;
+        self.forward(step, if near { FINE } else { COARSE }, progress)?;
+        Ok(self.position())
+    }
+
+    /// Runs on to a step, with a checkpoint every so many.
+    fn forward(
+        &mut self,
+        to: u64,
+        spacing: u64,
+        progress: Progress<'_>,
+    ) -> Result<(), TravelError> {
+        let begin = self.position().step;
+        while self.position().step < to && self.ended.is_none() {
+            let here = self.position().step;
+            let next = (self.chain.last_step() + spacing).max(here + 1).min(to);
+            self.run(next, &mut [], &mut Vec::new())?;
+            if next < to {
+                self.chain.push(&mut *self.subject);
+            }
+            if !progress(self.position().step - begin, to - begin) {
+                return Err(TravelError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs on until a step, or something that is watched for.
+    fn run(
+        &mut self,
+        to: u64,
+        sinks: &mut [&mut dyn Sink],
+        debug: &mut Vec<(usize, Halt)>,
+    ) -> Result<(), TravelError> {
+        let mut around = Around::new(&mut self.tape);
+        for sink in sinks {
+            around.sinks.push(&mut **sink);
+        }
+        match self.subject.run_until(&mut around, to) {
+            Rest::StepLimit => {}
+            Rest::Debug { hart, halt } => debug.push((hart, halt)),
+            Rest::Stopped(stop) => self.ended = Some(stop),
+        }
+        match self.tape.missed() {
+            Some(at) => Err(TravelError::Diverged { at }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs on to a step (or the end) and tells a sink all events of the way.
+    ///
+    /// # Errors
+    /// [`TravelError`]
+    pub fn play(
+        &mut self,
+        to: u64,
+        sink: &mut dyn Sink,
+        progress: Progress<'_>,
+    ) -> Result<Position, TravelError> {
+        let begin = self.position().step;
+        while self.position().step < to && self.ended.is_none() {
+            let next = (self.position().step + CHUNK).min(to);
+            self.run(next, &mut [&mut *sink], &mut Vec::new())?;
+            self.chain.push(&mut *self.subject);
+            if !progress(self.position().step - begin, to - begin) {
+                return Err(TravelError::Interrupted);
+            }
+        }
+        Ok(self.position())
+    }
+
+    /// Runs on to a step and tells of everything that is looked for on the way: what happens in
+    /// the steps from here on, before that step. Stops early where `found` says so.
+    ///
+    /// # Errors
+    /// [`TravelError`]
+    pub fn scan(
+        &mut self,
+        to: u64,
+        looking: &Looking,
+        found: &mut dyn FnMut(Hit) -> bool,
+        progress: Progress<'_>,
+    ) -> Result<(), TravelError> {
+        let mut armed = Armed::new(looking, self.subject.machine_mut())?;
+        let scanned = self.scan_armed(to, &mut armed, found, progress);
+        armed.disarm(self.subject.machine_mut());
+        scanned
+    }
+
+    fn scan_armed(
+        &mut self,
+        to: u64,
+        armed: &mut Armed<'_>,
+        found: &mut dyn FnMut(Hit) -> bool,
+        progress: Progress<'_>,
+    ) -> Result<(), TravelError> {
+        let begin = self.position().step;
+        let mut debug = Vec::new();
+        while self.position().step < to && self.ended.is_none() {
+            let here = self.position().step;
+            let next =
+                if armed.steps_singly() { here + 1 } else { self.chain.last_step() + COARSE };
+            let next = next.max(here + 1).min(to);
+            armed.before(&*self.subject);
+            let mut sinks: [&mut dyn Sink; 1] = [&mut armed.events];
+            let sinks = if armed.wants_events { &mut sinks[..] } else { &mut [] };
+            self.run(next, sinks, &mut debug)?;
+            for (hart, halt) in debug.drain(..) {
+                armed.halted(&mut *self.subject, hart, halt);
+            }
+            armed.collect(&mut *self.subject);
+            for hit in armed.hits.drain(..) {
+                if !found(hit) {
+                    return Ok(());
+                }
+            }
+            let far = self.position().step >= self.chain.last_step() + COARSE;
+            if far && self.position().step < to {
+                self.chain.push(&mut *self.subject);
+            }
+            if !progress(self.position().step - begin, to - begin) {
+                return Err(TravelError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// One step back: of the whole guest, or of one hart, to where its last step has not happened.
+    /// False if there is none.
+    ///
+    /// # Errors
+    /// [`TravelError`]
+    pub fn step_back(
+        &mut self,
+        hart: Option<usize>,
+        progress: Progress<'_>,
+    ) -> Result<bool, TravelError> {
+        let here = self.position().step;
+        let Some(hart) = hart else {
+            if here <= self.first().step {
+                return Ok(false);
+            }
+            self.seek(here - 1, progress)?;
+            return Ok(true);
+        };
+        let done = self.hart_steps(hart);
+        // Mostly it is this hart's turn.
+        if here > self.first().step {
+            self.seek(here - 1, progress)?;
+            if self.hart_steps(hart) < done {
+                return Ok(true);
+            }
+        }
+        self.seek_before_hart_step(hart, done, progress)
+    }
+
+    fn hart_steps(&self, hart: usize) -> u64 {
+        self.subject.machine().harts().get(hart).map_or(0, hart::Hart::steps)
+    }
+
+    /// Goes to the last moment at which a hart had made fewer steps than that.
+    fn seek_before_hart_step(
+        &mut self,
+        hart: usize,
+        steps: u64,
+        progress: Progress<'_>,
+    ) -> Result<bool, TravelError> {
+        let mut high = self.position().step;
+        // A place before it: a checkpoint, or a keyframe farther back.
+        let mut low = loop {
+            if let Some(index) = self.chain.before_hart_step(hart, steps) {
+                break self.chain.marks().nth(index).map_or(0, |mark| mark.at.step);
+            }
+            let first = self.chain.first_step();
+            let Some(before) = first.checked_sub(1).filter(|at| *at >= self.first().step) else {
+                return Ok(false);
+            };
+            high = first;
+            let keyframe = self.keyframe_before(before).ok_or(TravelError::NoKeyframe)?;
+            self.load(keyframe)?;
+        };
+        // In [low, high) there is a last moment with fewer steps.
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            self.seek(middle, progress)?;
+            if self.hart_steps(hart) < steps { low = middle } else { high = middle }
+        }
+        self.seek(low, progress)?;
+        Ok(true)
+    }
+
+    /// Goes to the first moment at which guest time is at least this.
+    ///
+    /// # Errors
+    /// [`TravelError`]
+    pub fn seek_time(
+        &mut self,
+        time_ns: u64,
+        progress: Progress<'_>,
+    ) -> Result<Position, TravelError> {
+        let earlier = |frame: &traces::KeyframeInfo| frame.time_ns < time_ns;
+        let before = self.reader.keyframes().partition_point(earlier).saturating_sub(1);
+        let mut low = self.reader.keyframes().get(before).map_or(0, |frame| frame.at.step);
+        self.seek(low, progress)?;
+        // Time runs with the steps, and jumps ahead where everybody waits.
+        let now = |player: &Self| player.subject.machine().now_ns();
+        while now(self) < time_ns && self.position().step < self.last.step {
+            low = self.position().step;
+            let ahead = (time_ns - now(self)).clamp(1, COARSE);
+            self.seek(low + ahead, progress)?;
+            if self.ended.is_some() {
+                break;
+            }
+        }
+        let mut high = self.position().step;
+        while high > low + 1 {
+            let middle = low + (high - low) / 2;
+            self.seek(middle, progress)?;
+            if now(self) < time_ns { low = middle } else { high = middle }
+        }
+        self.seek(high, progress)
+    }
+
+    /// Goes to the first moment at which the event with this number has been sent.
+    ///
+    /// # Errors
+    /// [`TravelError`]
+    pub fn seek_event(
+        &mut self,
+        seq: u64,
+        progress: Progress<'_>,
+    ) -> Result<Position, TravelError> {
+        if seq >= self.last.seq.max(1) {
+            let (asked, last) = (seq, self.last.seq.saturating_sub(1));
+            return Err(TravelError::Query(format!(
+                "event {asked} is not recorded: 0 to {last} are"
+            )));
+        }
+        let frames = self.reader.keyframes();
+        let before = frames.partition_point(|frame| frame.at.seq <= seq).saturating_sub(1);
+        let begin = frames.get(before).map_or(0, |frame| frame.at.step);
+        // Where the event is on record, that is its step; else the run is made again.
+        let recorded = self.reader.events(Position { step: begin, seq: 0 });
+        let recorded = recorded.filter_map(Result::ok).map(|event| event.position());
+        if let Some(at) = { recorded }.find(|at| at.seq >= seq).filter(|at| at.seq == seq) {
+            return self.seek(at.step, progress);
+        }
+        self.seek(begin, progress)?;
+        let mut finder = Finder { seq, step: None };
+        while finder.step.is_none() && self.ended.is_none() && self.position() < self.last {
+            let to = self.position().step + COARSE;
+            self.play(to, &mut finder, progress)?;
+        }
+        self.seek(finder.step.unwrap_or(self.last.step), progress)
+    }
+
+    /// Looks back from here for the last thing that is looked for, as far as checkpoints go, and
+    /// then from keyframe to keyframe; goes to just before it (see [`Hit::step`]). Where there is
+    /// none the player is back where it was.
+    ///
+    /// # Errors
+    /// [`TravelError`]
+    pub fn run_back(
+        &mut self,
+        looking: &Looking,
+        progress: Progress<'_>,
+    ) -> Result<Option<Hit>, TravelError> {
+        let (from, first) = (self.position().step, self.first().step);
+        let pages = looking.pages(self.subject.machine());
+        let mut end = from;
+        while end > first {
+            let begin = self.interval_before(end)?;
+            if self.may_be(begin, pages.as_deref()) {
+                let mut tell = |done, _| progress((from - end).saturating_add(done), from - first);
+                if let Some(hit) = self.last_of(begin, end, looking, &mut tell)? {
+                    self.seek(hit.step, progress)?;
+                    return Ok(Some(hit));
+                }
+            }
+            end = self.step_of(begin);
+            if !progress(from - end, from - first) {
+                return Err(TravelError::Interrupted);
+            }
+        }
+        self.seek(from, progress)?;
+        Ok(None)
+    }
+
+    /// Where the interval begins that ends with this step.
+    fn interval_before(&self, end: u64) -> Result<Begin, TravelError> {
+        if let Some(index) = self.chain.before(end - 1) {
+            return Ok(Begin::Checkpoint(index));
+        }
+        let keyframe = self.keyframe_before(end - 1).ok_or(TravelError::NoKeyframe)?;
+        Ok(Begin::Keyframe(keyframe))
+    }
+
+    fn step_of(&self, begin: Begin) -> u64 {
+        match begin {
+            Begin::Checkpoint(index) => self.chain.marks().nth(index).map_or(0, |it| it.at.step),
+            Begin::Keyframe(index) => self.reader.keyframes()[index].at.step,
+        }
+    }
+
+    /// Whether something that needs a write to one of these pages can be in an interval.
+    fn may_be(&mut self, begin: Begin, pages: Option<&[u32]>) -> bool {
+        let Some(written) = pages else { return true };
+        match begin {
+            Begin::Checkpoint(index) => self.chain.wrote(&mut *self.subject, index, written),
+            Begin::Keyframe(index) => self.may_hit(index, pages),
+        }
+    }
+
+    /// The last thing that is looked for in an interval.
+    fn last_of(
+        &mut self,
+        begin: Begin,
+        end: u64,
+        looking: &Looking,
+        progress: Progress<'_>,
+    ) -> Result<Option<Hit>, TravelError> {
+        match begin {
+            Begin::Checkpoint(index) => self.restore_or_stay(index)?,
+            Begin::Keyframe(index) => self.load(index)?,
+        }
+        let mut last = None;
+        let mut keep = |hit: Hit| {
+            last = Some(hit).filter(|hit| hit.step < end).or(last.take());
+            true
+        };
+        self.scan(end, looking, &mut keep, progress)?;
+        Ok(last)
+    }
+
+    fn restore_or_stay(&mut self, index: usize) -> Result<(), TravelError> {
+        let at = self.chain.marks().nth(index).map_or(0, |mark| mark.at.step);
+        if self.position().step == at && index + 1 == self.chain.len() {
+            return Ok(());
+        }
+        self.restore(index)
+    }
+
+    /// Whether one of these pages was written between a keyframe and the next one.
+    pub(crate) fn may_hit(&self, keyframe: usize, pages: Option<&[u32]>) -> bool {
+        let Some(pages) = pages else { return true };
+        // What was written before a keyframe is in that keyframe.
+        if keyframe + 1 >= self.reader.keyframes().len() {
+            return true;
+        }
+        let written = &self.written[keyframe + 1];
+        pages.iter().any(|page| written.binary_search(page).is_ok())
+    }
+}
+
+/// From where an interval is looked through.
+#[derive(Clone, Copy)]
+enum Begin {
+    Checkpoint(usize),
+    Keyframe(usize),
+}
+
+/// Looks for the step of an event.
+struct Finder {
+    seq: u64,
+    step: Option<u64>,
+}
+
+impl Sink for Finder {
+    fn event(&mut self, event: &session::Event) {
+        let at = event.position();
+        if at.seq == self.seq {
+            self.step = Some(at.step);
+        }
+    }
+}
+
+/// The pages of RAM that were written before a keyframe, since the one before; rising.
+fn written(reader: &Reader, index: usize) -> Result<Vec<u32>, TravelError> {
+    let pages = reader.keyframe_pages(index)?.into_iter();
+    let ram = pages.filter(|id| id.space == base::RAM);
+    Ok(ram.filter_map(|id| u32::try_from(id.page).ok()).collect())
+}
+
+/// Puts all of a keyframe's pages where they belong, over what was loaded at the begin.
+fn put_all(
+    subject: &mut dyn Subject,
+    base: &[base::Page],
+    loaded: &traces::Loaded,
+) -> Result<(), Damaged> {
+    let mut written = Vec::new();
+    let memory = subject.machine_mut().memory_mut();
+    let n_pages = memory.size() / PAGE;
+    let mut there = vec![false; n_pages];
+    for (id, content) in loaded.pages() {
+        if id.space == base::DISK {
+            written.push((id.page, content.map(|bytes| Arc::new(*bytes))));
+            continue;
+        }
+        let page = usize::try_from(id.page).ok();
+        let page = page.filter(|page| id.space == base::RAM && *page < n_pages);
+        let page = page.ok_or(Damaged { what: "a page is not in memory" })?;
+        there[page] = true;
+        memory.put_page(u32::try_from(page).unwrap_or(u32::MAX), content);
+    }
+    for (page, content) in base {
+        if !std::mem::replace(&mut there[*page as usize], true) {
+            memory.put_page(*page, Some(content));
+        }
+    }
+    for (page, there) in (0..).zip(there) {
+        if !there {
+            memory.put_page(page, None);
+        }
+    }
+    put_disk(subject, written)
+}
+
+/// The same for what was written to the disk.
+fn put_disk(
+    subject: &mut dyn Subject,
+    written: Vec<(u64, Option<Arc<[u8; PAGE]>>)>,
+) -> Result<(), Damaged> {
+    let Some(overlay) = subject.overlay() else {
+        let none = written.is_empty();
+        return if none { Ok(()) } else { Err(Damaged { what: "there is no disk" }) };
+    };
+    let damaged = |_| Damaged { what: "a page is not on the disk" };
+    for page in overlay.pages() {
+        overlay.put_page(page, None).map_err(damaged)?;
+    }
+    for (page, content) in written {
+        // A page of zeros is one that was written.
+        let content = content.unwrap_or_else(|| Arc::new([0; PAGE]));
+        overlay.put_page(page, Some(content)).map_err(damaged)?;
+    }
+    Ok(())
+}

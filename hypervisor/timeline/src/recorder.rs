@@ -1,0 +1,394 @@
+//! Recording a run: every input before the guest gets it, the events, and keyframes.
+//!
+//! ```text
+//!   run ──▶ slice end: inputs ──▶ tail of the file         (committed before the guest sees them)
+//!    │  └─▶ exits, console ─────▶ tail of the file
+//!    └────▶ keyframe: state, pages written since the last one ──▶ packer's thread ──▶ file
+//! ```
+//! Packing takes longer than the guest may wait for it, so a thread does it. Keyframes only make
+//! seeking fast: they come as densely as a budget of bytes per step allows.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+use devices::virtio::block::Seen;
+use machine::Tracking;
+use session::{Event, Inputs, Sink, Stop};
+use traces::{DiskBlock, End, Frame, InputRecord, Packed, Packer, StateHash, Writer};
+
+use crate::base;
+use crate::subject::{Around, Rest, Subject};
+use crate::tape::Recording;
+
+/// Steps between keyframes at least: a third of a second of running.
+const SPACING_MIN: u64 = 48 << 20;
+/// Steps to wait where a keyframe is due and the one before is still being packed.
+const SPACING_BUSY: u64 = 4 << 20;
+/// Bytes of keyframes that 10^9 steps may take.
+const BYTES_PER_GIGASTEP: u64 = 60 << 20;
+
+/// The disk's number: there is one.
+const DISK: u8 = 0;
+
+/// What happens where the disk is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// The guest waits until there is room again.
+    #[default]
+    Pause,
+    /// The run goes on, and its recording ends there.
+    Continue,
+    /// The run ends.
+    Stop,
+}
+
+/// What to do where the disk is full, and how to wait.
+pub struct Full<'a> {
+    /// The policy.
+    pub policy: OnFull,
+    /// Waits a moment, for [`OnFull::Pause`]; false if the user does not want to wait any more.
+    pub wait: &'a mut dyn FnMut(&traces::WriteError) -> bool,
+}
+
+impl std::fmt::Debug for Full<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Full").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// A recording that goes on.
+#[derive(Debug)]
+pub struct Recorder {
+    /// Nothing once the recording ended before the run did.
+    writer: Option<Writer>,
+    to_packer: Option<SyncSender<Work>>,
+    from_packer: Receiver<Packed>,
+    in_flight: bool,
+    with_events: bool,
+    // For the budget.
+    keyframe_bytes: u64,
+    first_step: u64,
+    next_step: u64,
+    last_hash: Option<StateHash>,
+    /// Why it ended early.
+    failed: Option<traces::WriteError>,
+}
+
+/// How a recorded run ended.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Why the run ended.
+    pub stop: Stop,
+    /// The end of the recording's hash chain.
+    pub head: Option<[u8; 32]>,
+    /// Why the recording ended before the run did.
+    pub failed: Option<traces::WriteError>,
+}
+
+impl Recorder {
+    /// A recorder into a new file. `start` starts the packer's thread.
+    pub fn new(
+        writer: Writer,
+        with_events: bool,
+        start: impl FnOnce(Box<dyn FnOnce() + Send>),
+    ) -> Self {
+        let (to_packer, work) = sync_channel::<Work>(1);
+        let (packed, from_packer) = sync_channel(1);
+        start(Box::new(move || pack(&work, &packed)));
+        Self {
+            writer: Some(writer),
+            to_packer: Some(to_packer),
+            from_packer,
+            in_flight: false,
+            with_events,
+            keyframe_bytes: 0,
+            first_step: 0,
+            next_step: 0,
+            last_hash: None,
+            failed: None,
+        }
+    }
+
+    /// Runs a subject to its end and records it.
+    pub fn record(
+        mut self,
+        subject: &mut dyn Subject,
+        around: Around<'_>,
+        max_steps: Option<u64>,
+        full: &mut Full<'_>,
+    ) -> Recorded {
+        let limit = max_steps.unwrap_or(u64::MAX);
+        let mut around = around;
+        self.begin(subject, &mut around, full);
+        let stop = loop {
+            if self.failed.is_some() && full.policy == OnFull::Stop {
+                self.last_keyframe(subject, full);
+                break Stop::User;
+            }
+            let next = self.next_step.max(subject.position().step + 1).min(limit);
+            match self.run_until(subject, &mut around, next, full) {
+                Rest::StepLimit if subject.position().step >= limit => {
+                    // The end is only the user's: the state before it is the run's last one.
+                    self.last_keyframe(subject, full);
+                    break self.end_at_limit(subject, &mut around, full);
+                }
+                Rest::StepLimit => self.keyframe_if_due(subject, full),
+                Rest::Debug { hart, halt } => {
+                    if halt.is_before() {
+                        subject.machine_mut().hart_mut(hart).0.pass_once();
+                    }
+                }
+                Rest::Stopped(stop) => {
+                    self.last_keyframe(subject, full);
+                    break stop;
+                }
+            }
+        };
+        self.end(subject, stop)
+    }
+
+    /// The images are loaded and nothing has run: the first keyframe, without what was loaded.
+    fn begin(&mut self, subject: &mut dyn Subject, around: &mut Around<'_>, full: &mut Full<'_>) {
+        let here = subject.position().step;
+        self.first_step = here;
+        let _ = self.run_until(subject, around, here, full);
+        if let Some(packer) = &self.to_packer {
+            // A packer that is gone is noticed at the first keyframe.
+            let _ = packer.send(Work::Base(base::pages(subject)));
+        }
+        subject.machine_mut().memory_mut().track(Tracking::Numbers);
+        if let Some(overlay) = subject.overlay() {
+            overlay.track(true);
+        }
+        self.send(frame_of(subject));
+        self.collect(true, full);
+        self.next_step = here + SPACING_MIN;
+    }
+
+    fn run_until(
+        &mut self,
+        subject: &mut dyn Subject,
+        around: &mut Around<'_>,
+        step: u64,
+        full: &mut Full<'_>,
+    ) -> Rest {
+        let rest = self.within(around, full, |around| subject.run_until(around, step));
+        self.disk_seen(subject, full);
+        rest
+    }
+
+    fn end_at_limit(
+        &mut self,
+        subject: &mut dyn Subject,
+        around: &mut Around<'_>,
+        full: &mut Full<'_>,
+    ) -> Stop {
+        self.within(around, full, |around| subject.end_at_limit(around))
+    }
+
+    /// What became known of the disk's image since the last time.
+    fn disk_seen(&mut self, subject: &mut dyn Subject, full: &mut Full<'_>) {
+        let Some(witness) = subject.witness() else { return };
+        for seen in witness.take_seen() {
+            self.write(full, |writer| match &seen {
+                Seen::Block { block, hash } => {
+                    writer.disk_read(&DiskBlock { disk: DISK, block: *block, hash: *hash })
+                }
+                Seen::Page { page, before } => writer.pre_image(DISK, *page, &before[..]),
+            });
+        }
+    }
+
+    /// Something that the subject does, with inputs and events on record.
+    fn within<T>(
+        &mut self,
+        around: &mut Around<'_>,
+        full: &mut Full<'_>,
+        run: impl FnOnce(&mut Around<'_>) -> T,
+    ) -> T {
+        let with_events = self.with_events;
+        let shared = RefCell::new((self, full));
+        let mut record = |input: InputRecord| {
+            let (recorder, full) = &mut *shared.borrow_mut();
+            recorder.write(full, |writer| writer.input(&input));
+        };
+        let mut sink = EventSink {
+            with_events,
+            write: &mut |event| {
+                let (recorder, full) = &mut *shared.borrow_mut();
+                recorder.write(full, |writer| writer.event(event));
+            },
+        };
+        let mut inputs = Recording::new(&mut *around.inputs, &mut record);
+        let mut inner = Around::new(&mut inputs as &mut dyn Inputs);
+        for other in &mut around.sinks {
+            inner.sinks.push(&mut **other);
+        }
+        inner.sinks.push(&mut sink);
+        inner.server = around.server.as_deref_mut();
+        if let Some(stopwatch) = &mut around.stopwatch {
+            inner.stopwatch = Some(&mut **stopwatch);
+        }
+        run(&mut inner)
+    }
+
+    /// Writes something, with the policy for a full disk.
+    fn write(
+        &mut self,
+        full: &mut Full<'_>,
+        mut write: impl FnMut(&mut Writer) -> Result<(), traces::WriteError>,
+    ) {
+        let Some(writer) = &mut self.writer else { return };
+        loop {
+            let error = match write(writer) {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            let waits = full.policy == OnFull::Pause && matches!(error, traces::WriteError::Full);
+            if !waits || !(full.wait)(&error) {
+                // What was written stays, and is a recording up to here.
+                self.writer = None;
+                self.failed = Some(error);
+                return;
+            }
+        }
+    }
+
+    fn keyframe_if_due(&mut self, subject: &mut dyn Subject, full: &mut Full<'_>) {
+        self.collect(false, full);
+        let here = subject.position().step;
+        if here < self.next_step || self.writer.is_none() {
+            return;
+        }
+        if self.in_flight {
+            self.next_step = here + SPACING_BUSY;
+            return;
+        }
+        // The next one has to fit into the budget, if it is as large as those so far.
+        let steps = here - self.first_step;
+        let allowed = u128::from(BYTES_PER_GIGASTEP) * u128::from(steps) / 1_000_000_000;
+        if u128::from(self.keyframe_bytes) > allowed {
+            self.next_step = here + SPACING_BUSY;
+            return;
+        }
+        self.send(frame_of(subject));
+        self.next_step = here + SPACING_MIN;
+    }
+
+    fn send(&mut self, frame: Frame) {
+        let sent = self.to_packer.as_ref().map(|packer| packer.send(Work::Frame(frame)).is_ok());
+        self.in_flight = sent == Some(true);
+    }
+
+    /// Writes the keyframe that is packed, if one is; or waits for it.
+    fn collect(&mut self, wait: bool, full: &mut Full<'_>) {
+        if !self.in_flight {
+            return;
+        }
+        let packed = if wait {
+            self.from_packer.recv().ok()
+        } else {
+            match self.from_packer.try_recv() {
+                Ok(packed) => Some(packed),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => None,
+            }
+        };
+        self.in_flight = false;
+        let Some(mut packed) = packed else { return };
+        self.last_hash = Some(*packed.hash());
+        self.keyframe_bytes += packed.bytes();
+        self.write(full, |writer| writer.keyframe(&mut packed));
+    }
+
+    /// The keyframe of the run's end.
+    fn last_keyframe(&mut self, subject: &mut dyn Subject, full: &mut Full<'_>) {
+        self.collect(true, full);
+        if self.writer.is_some() {
+            self.send(frame_of(subject));
+            self.collect(true, full);
+        }
+    }
+
+    fn end(mut self, subject: &mut dyn Subject, stop: Stop) -> Recorded {
+        subject.machine_mut().memory_mut().track(Tracking::Off);
+        if let Some(overlay) = subject.overlay() {
+            overlay.track(false);
+        }
+        self.to_packer = None;
+        let end = self.last_hash.map(|hash| End {
+            at: subject.position(),
+            time_ns: subject.machine().now_ns(),
+            stop: stop.clone(),
+            hash,
+        });
+        let mut head = None;
+        if let (Some(mut writer), Some(end)) = (self.writer.take(), end) {
+            match writer.end(&end) {
+                Ok(hash) => head = Some(hash),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        Recorded { stop, head, failed: self.failed }
+    }
+}
+
+/// What the packer's thread gets.
+enum Work {
+    /// What is in memory before the first step.
+    Base(Vec<base::Page>),
+    Frame(Frame),
+}
+
+fn pack(work: &Receiver<Work>, packed: &SyncSender<Packed>) {
+    let mut packer = Packer::new();
+    while let Ok(work) = work.recv() {
+        match work {
+            Work::Base(pages) => {
+                for (page, content) in pages {
+                    packer.know(base::ram(page), &content);
+                }
+            }
+            Work::Frame(frame) => {
+                if packed.send(packer.pack(frame)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The subject here: its state, and the pages that were written since the last time.
+fn frame_of(subject: &mut dyn Subject) -> Frame {
+    let (at, time_ns) = (subject.position(), subject.machine().now_ns());
+    let dirtied = subject.machine_mut().memory_mut().next_epoch();
+    let memory = subject.machine().platform().memory();
+    let content = |page| memory.page(page).map(|bytes| Arc::new(*bytes));
+    let mut pages: Vec<_> =
+        dirtied.iter().map(|it| (base::ram(it.page), content(it.page))).collect();
+    if let Some(overlay) = subject.overlay() {
+        let dirtied = overlay.next_epoch();
+        pages.extend(dirtied.iter().map(|it| (base::disk(it.page), overlay.page(it.page))));
+    }
+    Frame { at, time_ns, state: state::save(subject), pages }
+}
+
+/// Puts events on record.
+struct EventSink<'a> {
+    with_events: bool,
+    write: &'a mut dyn FnMut(&Event),
+}
+
+impl Sink for EventSink<'_> {
+    fn wants_exits(&self) -> bool {
+        self.with_events
+    }
+
+    fn event(&mut self, event: &Event) {
+        // Inputs are on record already.
+        if self.with_events && !matches!(event, Event::Input { .. }) {
+            (self.write)(event);
+        }
+    }
+}
