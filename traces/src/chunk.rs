@@ -10,7 +10,7 @@
 
 use session::Position;
 
-use crate::varint::{Cursor, Malformed};
+use crate::varint::{Cursor, Malformed, is_crc};
 
 /// The first bytes of a chunk.
 pub const CHUNK_MAGIC: [u8; 4] = *b"DVTC";
@@ -227,7 +227,7 @@ impl ChunkHead {
 
     /// `None`: these are not the bytes of a header.
     pub(crate) fn decode(bytes: &[u8; CHUNK_HEADER], seed: Seed) -> Option<Self> {
-        if bytes[..4] != CHUNK_MAGIC || seed.crc(bytes).to_le_bytes() != bytes[AT_CRC..] {
+        if bytes[..4] != CHUNK_MAGIC || !is_crc(seed.crc(bytes), &bytes[AT_CRC..]) {
             return None;
         }
         Self::fields(&mut Cursor::new(&bytes[4..AT_CRC])).ok().filter(|head| head.meta.is_sound())

@@ -10,7 +10,7 @@
 use thiserror::Error;
 
 use crate::schema;
-use crate::varint::{Cursor, Malformed, put, put_bytes};
+use crate::varint::{Cursor, Malformed, is_crc, put, put_bytes};
 
 /// The first bytes of a file.
 pub const FILE_MAGIC: [u8; 8] = [0x89, b'D', b'V', b'T', 0x0d, 0x0a, 0x1a, 0x0a];
@@ -191,7 +191,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Read, HeaderError> {
     let len = length(bytes)?;
     let whole = bytes.get(..len).ok_or(HeaderError::Short)?;
     let (body, crc) = whole.split_at(len - 4);
-    if crc32c::crc32c(body).to_le_bytes() != *crc {
+    if !is_crc(crc32c::crc32c(body), crc) {
         return Err(HeaderError::Damaged);
     }
     sections(body).map_err(|Malformed| HeaderError::Damaged)?.map(|(minor, header, schema)| Read {

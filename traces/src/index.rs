@@ -10,7 +10,7 @@
 use session::Position;
 
 use crate::chunk::{ChunkKind, Codec, Meta};
-use crate::varint::{Cursor, Malformed, put, unzigzag, zigzag};
+use crate::varint::{Cursor, Malformed, is_crc, put, unzigzag, zigzag};
 
 /// The first bytes of a trailer.
 pub const TRAILER_MAGIC: [u8; 8] = *b"DVTINDEX";
@@ -149,8 +149,7 @@ impl Trailer {
     }
 
     pub(crate) fn decode(bytes: &[u8; TRAILER]) -> Option<Self> {
-        if bytes[..8] != TRAILER_MAGIC || crc32c::crc32c(&bytes[..60]).to_le_bytes() != bytes[60..]
-        {
+        if bytes[..8] != TRAILER_MAGIC || !is_crc(crc32c::crc32c(&bytes[..60]), &bytes[60..]) {
             return None;
         }
         let cursor = &mut Cursor::new(&bytes[8..]);

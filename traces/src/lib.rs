@@ -15,8 +15,10 @@ mod index;
 mod map;
 mod memory_hash;
 mod packer;
+mod print;
 mod reader;
 mod record;
+mod repair;
 mod schema;
 mod tail;
 mod varint;
@@ -27,8 +29,11 @@ pub use damage::{Damage, What};
 pub use header::{Header, Image, Kind};
 pub use memory_hash::{MemoryHash, PageId};
 pub use packer::{Frame, Packed, Packer};
+pub use print::{Filter, cat, info, info_text, record_json};
 pub use reader::{Events, KeyframeInfo, Loaded, OpenError, ReadError, Reader, Records, Verified};
 pub use record::{DiskBlock, End, How, InputRecord, Record, StateHash};
+pub use repair::{Copied, CopyError, cut, repair};
+pub use schema::schema_table;
 pub use writer::{WriteError, Writer};
 
 /// Numbers of the layout, which `docs/src/trace-format.md` draws.

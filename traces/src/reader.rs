@@ -14,6 +14,7 @@ use crate::header::{self, Header, HeaderError};
 use crate::index::Entry;
 use crate::record::{End, Format, Record};
 use crate::schema::table;
+use crate::varint::is_crc;
 
 mod load;
 mod records;
@@ -98,6 +99,8 @@ pub struct Reader {
     open: Option<Open>,
     blobs: Vec<Entry>,
     keyframes: Vec<load::Keyframe>,
+    /// Of these, which can be loaded: those that [`Reader::keyframes`] shows.
+    usable: Vec<usize>,
     infos: Vec<KeyframeInfo>,
     end: Option<End>,
     last: (Position, u64),
@@ -145,6 +148,7 @@ impl Reader {
             open: None,
             blobs: Vec::new(),
             keyframes: Vec::new(),
+            usable: Vec::new(),
             infos: Vec::new(),
             end: None,
             last: (Position::default(), 0),
@@ -206,12 +210,28 @@ impl Reader {
         self.limit = bytes;
     }
 
+    /// Records of all kinds.
+    #[must_use]
+    pub fn n_records(&self) -> u64 {
+        let records = self.all().filter(|entry| entry.meta.is(ChunkKind::Records));
+        records.map(|entry| u64::from(entry.meta.n_records)).sum()
+    }
+
+    /// The chain before the first chunk that ends at a position or later.
+    pub(crate) fn chain_before(&self, at: Position) -> Result<[u8; 32], ReadError> {
+        let index = self.chunks.partition_point(|entry| entry.meta.last < at);
+        match index.checked_sub(1).and_then(|index| self.chunks.get(index)) {
+            Some(entry) => Ok(self.stored(entry)?.0.chain),
+            None => Ok(*blake3::hash(&self.header_bytes).as_bytes()),
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &Entry> {
         self.chunks.iter().chain(self.open.as_ref().map(|open| &open.entry))
     }
 
     /// A damage is named once.
-    fn note(&mut self, damage: &Damage) {
+    pub(crate) fn note(&mut self, damage: &Damage) {
         if !self.damages.contains(damage) {
             self.damages.push(damage.clone());
         }
@@ -229,7 +249,7 @@ impl Reader {
         let head = head.ok_or_else(|| damaged(What::Chunk))?;
         let mut payload = vec![0; entry.meta.stored_len as usize];
         self.read_at(&mut payload, entry.offset + CHUNK_HEADER as u64)?;
-        if crc32c::crc32c(&payload) != head.payload_crc {
+        if !is_crc(crc32c::crc32c(&payload), &head.payload_crc.to_le_bytes()) {
             return Err(damaged(What::Payload));
         }
         Ok((head, payload))

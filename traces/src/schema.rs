@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use crate::varint::{Cursor, Malformed, put, put_bytes, unzigzag};
 
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 /// Registers that numbers are written as differences to. Reset at the begin of each chunk.
 pub(crate) const N_REGISTERS: usize = 16;
@@ -374,4 +376,24 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// The schema as the page has it.
+#[must_use]
+pub fn schema_table() -> String {
+    let schema = Schema::ours();
+    let mut text = String::from("| type | tag | name | fields |\n|---|---|---|---|\n");
+    for (index, variants) in schema.types.iter().enumerate() {
+        for variant in variants {
+            let fields = variant.fields.iter().map(|(name, wire)| {
+                if name.is_empty() { format!("{wire:?}") } else { format!("`{name}` {wire:?}") }
+            });
+            let (tag, name) = (variant.tag, &variant.name);
+            let fields: Vec<String> = fields.collect();
+            let _ = writeln!(text, "| {index} | {tag} | {name} | {} |", fields.join(", "));
+        }
+    }
+    let banked = (0..32).filter(|bit| schema.banked >> bit & 1 == 1).map(|bit| format!("{bit}"));
+    let _ = writeln!(text, "\nOne per vCPU: registers {}.", banked.collect::<Vec<_>>().join(", "));
+    text
 }

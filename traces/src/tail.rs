@@ -12,7 +12,7 @@
 use std::io;
 
 use crate::map::Map;
-use crate::varint::{Cursor, Malformed};
+use crate::varint::{Cursor, Malformed, is_crc};
 
 /// The first bytes of a slot.
 pub const TAIL_MAGIC: [u8; 8] = *b"DVTTAIL1";
@@ -55,7 +55,7 @@ impl Slot {
         let crc = cursor.u32()?;
         cursor.u32()?;
         let state = cursor.u64()?;
-        let good = magic == TAIL_MAGIC && crc32c::crc32c(&bytes[..24]) == crc;
+        let good = magic == TAIL_MAGIC && is_crc(crc32c::crc32c(&bytes[..24]), &crc.to_le_bytes());
         if good { Ok((slot, state)) } else { Err(Malformed) }
     }
 }
@@ -145,7 +145,7 @@ pub(crate) fn look(bytes: &[u8]) -> Option<Found> {
     let len = usize::try_from(state & 0xffff_ffff).unwrap_or(usize::MAX);
     let committed = len.checked_add(TAIL_DATA).and_then(|end| bytes.get(TAIL_DATA..end));
     Some(match committed {
-        Some(committed) if u64::from(crc32c::crc32c(committed)) == state >> 32 => {
+        Some(committed) if is_crc(crc32c::crc32c(committed), &state.to_le_bytes()[4..]) => {
             Found::Records(slot, committed.to_vec())
         }
         _ => Found::Damaged(Some(slot)),

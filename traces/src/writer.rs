@@ -18,7 +18,7 @@ use crate::schema::Schema;
 use crate::tail::{Medium, Slot, TAIL_ALIGN, TAIL_ROOM, TAIL_SIZE, Tail};
 
 /// From the chunks to the tail: when they have met, the tail moves on.
-const GAP: u64 = 4 << 20;
+const GAP: u64 = if cfg!(test) { 512 << 10 } else { 4 << 20 };
 /// Of the tail, what only the end may use.
 const RESERVE: usize = 64 << 10;
 /// A record that may be longer becomes a chunk of its own.
@@ -220,18 +220,32 @@ impl Writer {
     /// [`WriteError`]; after [`WriteError::Full`] the end is recorded, but the file lacks its
     /// index, which makes it slower to open and nothing else; the call can be made again.
     pub fn end(&mut self, end: &End) -> Result<[u8; 32], WriteError> {
+        if !self.end_is_in {
+            self.record_end(end)?;
+        }
+        self.close()
+    }
+
+    /// Adds the record of the end and nothing more.
+    pub(crate) fn record_end(&mut self, end: &End) -> Result<(), WriteError> {
+        self.open(true, usize::MAX)?;
+        self.put((end.at, end.time_ns), |encoder| encoder.end(end));
+        self.end_is_in = true;
+        Ok(())
+    }
+
+    /// Gives the file its index without a record of the end: a part of a recording.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the call can be made again.
+    pub fn close(&mut self) -> Result<[u8; 32], WriteError> {
         if self.ended {
             return Err(WriteError::Ended);
         }
-        if !self.end_is_in {
-            self.open(true, usize::MAX)?;
-            self.put((end.at, end.time_ns), |encoder| encoder.end(end));
-            self.end_is_in = true;
-        }
         self.seal()?;
-        let trailer = self.close().map_err(WriteError::new)?;
+        let chain = self.write_index().map_err(WriteError::new)?;
         self.ended = true;
-        Ok(trailer)
+        Ok(chain)
     }
 
     /// Waits until all that was written is on the disk, also if the host loses its power.
@@ -275,12 +289,13 @@ impl Writer {
             || bound > LARGE
             || self.lost > 0
             || self.end_is_in
+            || self.ended
     }
 
     /// Makes room for a record: what must be recorded may take what is left of the tail.
     #[cold]
     fn open(&mut self, must: bool, bound: usize) -> Result<(), WriteError> {
-        if self.end_is_in {
+        if self.end_is_in || self.ended {
             return Err(WriteError::Ended);
         }
         if self.tail.len() >= CHUNK_FULL || self.open.n_records >= CHUNK_RECORDS {
@@ -380,7 +395,7 @@ impl Writer {
     }
 
     /// Writes index and trailer.
-    fn close(&mut self) -> io::Result<[u8; 32]> {
+    fn write_index(&mut self) -> io::Result<[u8; 32]> {
         let (mut at, mut seq, mut chain) = (self.slot.end, self.slot.seq, self.chain);
         let mut parts = 0;
         let mut bytes = Vec::new();
@@ -400,5 +415,8 @@ impl Writer {
         Ok(chain)
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 const _: () = assert!(CHUNK_FULL + LARGE + RESERVE <= TAIL_ROOM);

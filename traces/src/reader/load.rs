@@ -1,5 +1,7 @@
 //! Keyframes: which there are, and the memory of a moment.
 
+use std::collections::BTreeMap;
+
 use session::Position;
 
 use super::{ReadError, Reader, scan};
@@ -89,6 +91,42 @@ impl Reader {
             }
         }
         damages.iter().for_each(|damage| self.note(damage));
+        self.find_usable();
+    }
+
+    /// Where blobs are missing, keyframes that need them are left out; later ones may not.
+    fn find_usable(&mut self) {
+        let numbers = self.blobs.iter().map(|entry| u64::from(entry.meta.blob));
+        if numbers.eq(0..self.blobs.len() as u64) {
+            self.usable = (0..self.keyframes.len()).collect();
+            return;
+        }
+        let have = |blob: u64| {
+            let key = |entry: &Entry| u64::from(entry.meta.blob);
+            self.blobs.binary_search_by_key(&blob, key).is_ok()
+        };
+        let mut newest: BTreeMap<PageId, Option<u64>> = BTreeMap::new();
+        let mut n_missing = 0;
+        let mut usable = Vec::new();
+        for (index, keyframe) in self.keyframes.iter().enumerate() {
+            let mut placed = Vec::new();
+            if self.list(keyframe, &mut placed).is_err() {
+                break;
+            }
+            let is_missing = |place: Option<u64>| {
+                usize::from(place.is_some_and(|place| !have(place / BLOB_PAGES as u64)))
+            };
+            for (id, place) in placed {
+                n_missing += is_missing(place);
+                n_missing -= newest.insert(id, place).map_or(0, is_missing);
+            }
+            let state = keyframe.state.clone().all(|blob| have(u64::from(blob)));
+            if state && n_missing == 0 {
+                usable.push(index);
+            }
+        }
+        self.infos = usable.iter().map(|index| self.infos[*index].clone()).collect();
+        self.usable = usable;
     }
 
     /// `None`: not all of its lists are there.
@@ -123,13 +161,23 @@ impl Reader {
     /// [`ReadError`].
     pub fn keyframe_pages(&self, keyframe: usize) -> Result<Vec<PageId>, ReadError> {
         let mut placed = Vec::new();
-        self.list(keyframe, &mut placed)?;
+        // Pages of keyframes that are left out are among those of the next one.
+        let before = keyframe.checked_sub(1).and_then(|before| self.usable.get(before));
+        let first = before.map_or(0, |before| before + 1);
+        for keyframe in (first..=self.number(keyframe)?).rev() {
+            self.list(&self.keyframes[keyframe], &mut placed)?;
+        }
+        newest(&mut placed);
         Ok(placed.into_iter().map(|(id, _)| id).collect())
     }
 
-    fn list(&self, keyframe: usize, placed: &mut Vec<Placed>) -> Result<(), ReadError> {
-        let found = self.keyframes.get(keyframe).ok_or(ReadError::NoKeyframe(keyframe))?;
-        for entry in &found.lists {
+    /// Its number among all.
+    fn number(&self, keyframe: usize) -> Result<usize, ReadError> {
+        self.usable.get(keyframe).copied().ok_or(ReadError::NoKeyframe(keyframe))
+    }
+
+    fn list(&self, keyframe: &Keyframe, placed: &mut Vec<Placed>) -> Result<(), ReadError> {
+        for entry in &keyframe.lists {
             let raw = self.raw(entry)?;
             let most = self.limit / PAGE as u64;
             let n = placed.len() as u64 + u64::from(entry.meta.n_records);
@@ -147,7 +195,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]; another keyframe may be there still.
     pub fn load(&mut self, keyframe: usize) -> Result<Loaded, ReadError> {
-        self.load_pages(0, keyframe)
+        self.load_pages(None, keyframe)
     }
 
     /// The state at `to`, and the content there of every page that was written to after `from`.
@@ -155,11 +203,12 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]; another keyframe may be there still.
     pub fn load_between(&mut self, from: usize, to: usize) -> Result<Loaded, ReadError> {
-        self.load_pages(from.saturating_add(1), to)
+        self.load_pages(Some(from), to)
     }
 
-    fn load_pages(&mut self, first: usize, last: usize) -> Result<Loaded, ReadError> {
-        let loaded = self.try_load(first, last);
+    fn load_pages(&mut self, after: Option<usize>, last: usize) -> Result<Loaded, ReadError> {
+        let first = after.map_or(Ok(0), |after| Ok(self.number(after)? + 1));
+        let loaded = self.try_load(first?, self.number(last)?);
         if let Err(ReadError::Damaged(damage)) = &loaded {
             self.note(&damage.clone());
         }
@@ -167,15 +216,15 @@ impl Reader {
     }
 
     fn try_load(&self, first: usize, last: usize) -> Result<Loaded, ReadError> {
-        let found = self.keyframes.get(last).ok_or(ReadError::NoKeyframe(last))?;
+        let found = &self.keyframes[last];
         let mut placed: Vec<Placed> = Vec::new();
         // The newest first: a stable sort then keeps it before older ones.
         for keyframe in (first..=last).rev() {
-            self.list(keyframe, &mut placed)?;
-            if keyframe + 8 > last || keyframe.is_multiple_of(8) {
-                continue;
+            self.list(&self.keyframes[keyframe], &mut placed)?;
+            // The limit is for pages, each of which is listed many times.
+            if keyframe.is_multiple_of(8) {
+                newest(&mut placed);
             }
-            newest(&mut placed);
         }
         newest(&mut placed);
         let mut loaded = Loaded { state: self.state(found)?, ..Loaded::default() };

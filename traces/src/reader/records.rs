@@ -162,6 +162,17 @@ impl Reader {
         })
     }
 
+    /// How many events were not recorded, since the disk was full.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub fn lost(&mut self) -> Result<u64, ReadError> {
+        let lost = self.gather(table::LOST, |record| {
+            if let Record::Lost { events } = record { Some(events) } else { None }
+        })?;
+        Ok(lost.into_iter().fold(0, u64::saturating_add))
+    }
+
     /// A block of a disk as it was before it was first written.
     ///
     /// # Errors

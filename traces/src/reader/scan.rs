@@ -288,6 +288,10 @@ impl Reader {
         if tail.is_none() {
             self.search(at, u64::MAX, &mut tail)?;
         }
+        let (at, next) = match &tail {
+            Some((_, Found::Records(slot, _))) => self.without_torn(slot.seq, at, next),
+            Some((_, Found::Damaged(_))) | None => (at, next),
+        };
         match tail {
             Some((offset, Found::Records(slot, raw))) if slot.seq >= next => {
                 if slot.seq > next {
@@ -303,6 +307,22 @@ impl Reader {
             Some(_) | None => self.note(&damage),
         }
         Ok(())
+    }
+
+    /// A tail with the number of the last chunk: that one was being written when the process was
+    /// killed, or it was written and the tail was not told any more.
+    fn without_torn(&mut self, seq: u64, at: u64, next: u64) -> (u64, u64) {
+        let torn = self.chunks.last().copied().filter(|entry| {
+            let is_torn = || matches!(self.stored(entry), Err(ReadError::Damaged(_)));
+            entry.meta.seq == seq && entry.meta.seq + 1 == next && is_torn()
+        });
+        match torn {
+            Some(entry) => {
+                self.chunks.pop();
+                (entry.offset, seq)
+            }
+            None => (at, next),
+        }
     }
 
     /// The records of a tail as a chunk.

@@ -123,7 +123,8 @@ pub(crate) const TYPES: &[&[Row]] = &[
     &[(0, "console", &[("", Bytes)]), (1, "quit", &[]), (OTHER, "other", &[("", Json)])],
     &[
         (0, "started", &[]), (1, "vcpu_started", &[("", Number)]),
-        (2, "vcpu_stopped", &[("", Number)]), (3, "resetting", &[]), (4, "ended", &[("", Sum(STOP))]),
+        (2, "vcpu_stopped", &[("", Number)]), (3, "resetting", &[]),
+        (4, "ended", &[("", Sum(STOP))]),
         (OTHER, "other", &[("", Json)]),
     ],
     &[
