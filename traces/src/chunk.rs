@@ -146,7 +146,7 @@ impl Meta {
             Codec::Raw => self.raw_len == self.stored_len,
             Codec::Zstd => self.stored_len < self.raw_len,
         };
-        lengths && self.raw_len as usize <= RAW_MAX
+        lengths && self.raw_len as usize <= RAW_MAX && self.seq < u64::MAX
     }
 }
 
@@ -272,5 +272,34 @@ impl ChunkHead {
             blob,
         };
         Ok(Self { meta, payload_crc, chain })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Headers that nobody wrote.
+
+    use super::{CHUNK_HEADER, ChunkHead, ChunkKind, Meta, RAW_MAX, Seed};
+
+    #[test]
+    fn what_cannot_be_is_no_header() {
+        let seed = Seed::new(&[5; 16]);
+        let good = Meta { seq: 7, ..Meta::new(ChunkKind::Blob) };
+        let read =
+            |meta| ChunkHead::decode(&ChunkHead::new(meta, b"", &[0; 32]).encode(seed), seed);
+        assert_eq!(read(good).map(|head| head.meta), Some(good));
+        let long = u32::try_from(RAW_MAX + 1).unwrap();
+        for bad in [
+            // The number of the next chunk would be none.
+            Meta { seq: u64::MAX, ..good },
+            Meta { raw_len: long, stored_len: long, ..good },
+            Meta { raw_len: 1, ..good },
+        ] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+        let mut bytes: [u8; CHUNK_HEADER] = ChunkHead::new(good, b"", &[0; 32]).encode(seed);
+        assert_eq!(ChunkHead::decode(&bytes, Seed::new(&[6; 16])), None);
+        bytes[7] = 1;
+        assert_eq!(ChunkHead::decode(&bytes, seed), None);
     }
 }
