@@ -62,14 +62,15 @@ impl Map {
         place.store(word.to_le(), Ordering::Release);
     }
 
-    pub(crate) fn read(&self, at: usize, len: usize) -> Vec<u8> {
+    /// Copies a part into a buffer, which is then as long as the part.
+    pub(crate) fn read(&self, at: usize, len: usize, bytes: &mut Vec<u8>) {
         self.check(at, len);
-        let mut bytes = vec![0; len];
+        bytes.clear();
+        bytes.resize(len, 0);
         // SAFETY: as in `write`, in the other direction.
         unsafe {
             std::ptr::copy_nonoverlapping(self.start.as_ptr().add(at), bytes.as_mut_ptr(), len);
         }
-        bytes
     }
 }
 

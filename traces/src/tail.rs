@@ -92,7 +92,9 @@ impl Tail {
     /// The same records in another place.
     pub(crate) fn moved(&self, map: Map) -> Self {
         let mut tail = Self::new(map, self.slot);
-        tail.append(&self.bytes());
+        let mut bytes = Vec::new();
+        self.read(&mut bytes);
+        tail.append(&bytes);
         tail
     }
 
@@ -104,8 +106,9 @@ impl Tail {
         TAIL_ROOM - self.len
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.map.read(TAIL_DATA, self.len)
+    /// What is committed.
+    pub(crate) fn read(&self, bytes: &mut Vec<u8>) {
+        self.map.read(TAIL_DATA, self.len, bytes);
     }
 
     /// Commits some bytes; there must be room for them.

@@ -78,6 +78,8 @@ pub struct Writer {
     tail_at: u64,
     encoder: Encoder,
     zstd: Compressor,
+    /// The records of the chunk that is being sealed.
+    raw: Vec<u8>,
     /// The chunk that is open.
     open: Meta,
     /// Offset and number of the next chunk.
@@ -131,6 +133,7 @@ impl Writer {
             tail_at,
             encoder: Encoder::new(),
             zstd: Compressor(compressor()),
+            raw: Vec::new(),
             open: Meta::new(ChunkKind::Records),
             slot,
             chain: *blake3::hash(&bytes).as_bytes(),
@@ -362,7 +365,8 @@ impl Writer {
         if self.open.n_records == 0 {
             return Ok(());
         }
-        let (meta, payload) = compress(&mut self.zstd.0, self.open, &self.tail.bytes());
+        self.tail.read(&mut self.raw);
+        let (meta, payload) = compress(&mut self.zstd.0, self.open, &self.raw);
         self.chunk(meta, &payload)?;
         self.open = Meta::new(ChunkKind::Records);
         self.encoder.reset();
