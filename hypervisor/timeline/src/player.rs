@@ -1,24 +1,21 @@
 //! A subject that follows a recording: to any step of it, forwards and backwards.
 
-use std::sync::Arc;
-
 use hart::Halt;
-use machine::PAGE;
 use session::{Position, Sink, Stop};
-use state::Damaged;
 use traces::Reader;
 
 use crate::base;
 use crate::checkpoints::{BUDGET_DEFAULT, Chain};
 use crate::error::TravelError;
 use crate::looking::{Armed, Hit, Looking};
+use crate::place;
 use crate::subject::{Around, Rest, Subject};
 use crate::tape::Tape;
 
 /// Steps between two looks at whether the user wants to go on: some milliseconds.
 const CHUNK: u64 = 1 << 20;
 /// Steps between checkpoints on the way forwards.
-const COARSE: u64 = 1 << 20;
+pub(crate) const COARSE: u64 = 1 << 20;
 /// Steps between checkpoints on the way to a place just passed: there is more going back to come.
 const FINE: u64 = 1 << 15;
 /// Loading a keyframe costs as much as so many steps.
@@ -43,17 +40,17 @@ impl std::fmt::Debug for Source {
 
 /// A subject that follows a recording.
 pub struct Player {
-    subject: Box<dyn Subject>,
-    reader: Reader,
+    pub(crate) subject: Box<dyn Subject>,
+    pub(crate) reader: Reader,
     tape: Tape,
-    chain: Chain,
+    pub(crate) chain: Chain,
     /// What is in memory before the first step.
     base: Vec<base::Page>,
     /// For each keyframe the pages of RAM that were written since the one before.
     written: Vec<Vec<u32>>,
     /// The run ended here.
-    ended: Option<Stop>,
-    last: Position,
+    pub(crate) ended: Option<Stop>,
+    pub(crate) last: Position,
 }
 
 impl std::fmt::Debug for Player {
@@ -127,17 +124,17 @@ impl Player {
     }
 
     /// The last keyframe at or before a step.
-    fn keyframe_before(&self, step: u64) -> Option<usize> {
+    pub(crate) fn keyframe_before(&self, step: u64) -> Option<usize> {
         self.reader.keyframes().partition_point(|frame| frame.at.step <= step).checked_sub(1)
     }
 
     /// Goes to a keyframe.
-    fn load(&mut self, index: usize) -> Result<(), TravelError> {
+    pub(crate) fn load(&mut self, index: usize) -> Result<(), TravelError> {
         let frame = self.reader.keyframes().get(index).ok_or(TravelError::NoKeyframe)?;
         let step = frame.at.step;
         let loaded = self.reader.load(index)?;
         let damaged = |damaged| TravelError::Keyframe { step, damaged };
-        put_all(&mut *self.subject, &self.base, &loaded).map_err(damaged)?;
+        place::put(&mut *self.subject, &self.base, &loaded).map_err(damaged)?;
         state::load(&mut *self.subject, &loaded.state).map_err(damaged)?;
         self.chain = Chain::begin(&mut *self.subject, BUDGET_DEFAULT);
         self.arrived();
@@ -311,135 +308,6 @@ impl Player {
         Ok(())
     }
 
-    /// One step back: of the whole guest, or of one hart, to where its last step has not happened.
-    /// False if there is none.
-    ///
-    /// # Errors
-    /// [`TravelError`]
-    pub fn step_back(
-        &mut self,
-        hart: Option<usize>,
-        progress: Progress<'_>,
-    ) -> Result<bool, TravelError> {
-        let here = self.position().step;
-        let Some(hart) = hart else {
-            if here <= self.first().step {
-                return Ok(false);
-            }
-            self.seek(here - 1, progress)?;
-            return Ok(true);
-        };
-        let done = self.hart_steps(hart);
-        // Mostly it is this hart's turn.
-        if here > self.first().step {
-            self.seek(here - 1, progress)?;
-            if self.hart_steps(hart) < done {
-                return Ok(true);
-            }
-        }
-        self.seek_before_hart_step(hart, done, progress)
-    }
-
-    fn hart_steps(&self, hart: usize) -> u64 {
-        self.subject.machine().harts().get(hart).map_or(0, hart::Hart::steps)
-    }
-
-    /// Goes to the last moment at which a hart had made fewer steps than that.
-    fn seek_before_hart_step(
-        &mut self,
-        hart: usize,
-        steps: u64,
-        progress: Progress<'_>,
-    ) -> Result<bool, TravelError> {
-        let mut high = self.position().step;
-        // A place before it: a checkpoint, or a keyframe farther back.
-        let mut low = loop {
-            if let Some(index) = self.chain.before_hart_step(hart, steps) {
-                break self.chain.marks().nth(index).map_or(0, |mark| mark.at.step);
-            }
-            let first = self.chain.first_step();
-            let Some(before) = first.checked_sub(1).filter(|at| *at >= self.first().step) else {
-                return Ok(false);
-            };
-            high = first;
-            let keyframe = self.keyframe_before(before).ok_or(TravelError::NoKeyframe)?;
-            self.load(keyframe)?;
-        };
-        // In [low, high) there is a last moment with fewer steps.
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            self.seek(middle, progress)?;
-            if self.hart_steps(hart) < steps { low = middle } else { high = middle }
-        }
-        self.seek(low, progress)?;
-        Ok(true)
-    }
-
-    /// Goes to the first moment at which guest time is at least this.
-    ///
-    /// # Errors
-    /// [`TravelError`]
-    pub fn seek_time(
-        &mut self,
-        time_ns: u64,
-        progress: Progress<'_>,
-    ) -> Result<Position, TravelError> {
-        let earlier = |frame: &traces::KeyframeInfo| frame.time_ns < time_ns;
-        let before = self.reader.keyframes().partition_point(earlier).saturating_sub(1);
-        let mut low = self.reader.keyframes().get(before).map_or(0, |frame| frame.at.step);
-        self.seek(low, progress)?;
-        // Time runs with the steps, and jumps ahead where everybody waits.
-        let now = |player: &Self| player.subject.machine().now_ns();
-        while now(self) < time_ns && self.position().step < self.last.step {
-            low = self.position().step;
-            let ahead = (time_ns - now(self)).clamp(1, COARSE);
-            self.seek(low + ahead, progress)?;
-            if self.ended.is_some() {
-                break;
-            }
-        }
-        let mut high = self.position().step;
-        while high > low + 1 {
-            let middle = low + (high - low) / 2;
-            self.seek(middle, progress)?;
-            if now(self) < time_ns { low = middle } else { high = middle }
-        }
-        self.seek(high, progress)
-    }
-
-    /// Goes to the first moment at which the event with this number has been sent.
-    ///
-    /// # Errors
-    /// [`TravelError`]
-    pub fn seek_event(
-        &mut self,
-        seq: u64,
-        progress: Progress<'_>,
-    ) -> Result<Position, TravelError> {
-        if seq >= self.last.seq.max(1) {
-            let (asked, last) = (seq, self.last.seq.saturating_sub(1));
-            return Err(TravelError::Query(format!(
-                "event {asked} is not recorded: 0 to {last} are"
-            )));
-        }
-        let frames = self.reader.keyframes();
-        let before = frames.partition_point(|frame| frame.at.seq <= seq).saturating_sub(1);
-        let begin = frames.get(before).map_or(0, |frame| frame.at.step);
-        // Where the event is on record, that is its step; else the run is made again.
-        let recorded = self.reader.events(Position { step: begin, seq: 0 });
-        let recorded = recorded.filter_map(Result::ok).map(|event| event.position());
-        if let Some(at) = { recorded }.find(|at| at.seq >= seq).filter(|at| at.seq == seq) {
-            return self.seek(at.step, progress);
-        }
-        self.seek(begin, progress)?;
-        let mut finder = Finder { seq, step: None };
-        while finder.step.is_none() && self.ended.is_none() && self.position() < self.last {
-            let to = self.position().step + COARSE;
-            self.play(to, &mut finder, progress)?;
-        }
-        self.seek(finder.step.unwrap_or(self.last.step), progress)
-    }
-
     /// Looks back from here for the last thing that is looked for, as far as checkpoints go, and
     /// then from keyframe to keyframe; goes to just before it (see [`Hit::step`]). Where there is
     /// none the player is back where it was.
@@ -545,79 +413,9 @@ enum Begin {
     Keyframe(usize),
 }
 
-/// Looks for the step of an event.
-struct Finder {
-    seq: u64,
-    step: Option<u64>,
-}
-
-impl Sink for Finder {
-    fn event(&mut self, event: &session::Event) {
-        let at = event.position();
-        if at.seq == self.seq {
-            self.step = Some(at.step);
-        }
-    }
-}
-
 /// The pages of RAM that were written before a keyframe, since the one before; rising.
 fn written(reader: &Reader, index: usize) -> Result<Vec<u32>, TravelError> {
     let pages = reader.keyframe_pages(index)?.into_iter();
     let ram = pages.filter(|id| id.space == base::RAM);
     Ok(ram.filter_map(|id| u32::try_from(id.page).ok()).collect())
-}
-
-/// Puts all of a keyframe's pages where they belong, over what was loaded at the begin.
-fn put_all(
-    subject: &mut dyn Subject,
-    base: &[base::Page],
-    loaded: &traces::Loaded,
-) -> Result<(), Damaged> {
-    let mut written = Vec::new();
-    let memory = subject.machine_mut().memory_mut();
-    let n_pages = memory.size() / PAGE;
-    let mut there = vec![false; n_pages];
-    for (id, content) in loaded.pages() {
-        if id.space == base::DISK {
-            written.push((id.page, content.map(|bytes| Arc::new(*bytes))));
-            continue;
-        }
-        let page = usize::try_from(id.page).ok();
-        let page = page.filter(|page| id.space == base::RAM && *page < n_pages);
-        let page = page.ok_or(Damaged { what: "a page is not in memory" })?;
-        there[page] = true;
-        memory.put_page(u32::try_from(page).unwrap_or(u32::MAX), content);
-    }
-    for (page, content) in base {
-        if !std::mem::replace(&mut there[*page as usize], true) {
-            memory.put_page(*page, Some(content));
-        }
-    }
-    for (page, there) in (0..).zip(there) {
-        if !there {
-            memory.put_page(page, None);
-        }
-    }
-    put_disk(subject, written)
-}
-
-/// The same for what was written to the disk.
-fn put_disk(
-    subject: &mut dyn Subject,
-    written: Vec<(u64, Option<Arc<[u8; PAGE]>>)>,
-) -> Result<(), Damaged> {
-    let Some(overlay) = subject.overlay() else {
-        let none = written.is_empty();
-        return if none { Ok(()) } else { Err(Damaged { what: "there is no disk" }) };
-    };
-    let damaged = |_| Damaged { what: "a page is not on the disk" };
-    for page in overlay.pages() {
-        overlay.put_page(page, None).map_err(damaged)?;
-    }
-    for (page, content) in written {
-        // A page of zeros is one that was written.
-        let content = content.unwrap_or_else(|| Arc::new([0; PAGE]));
-        overlay.put_page(page, Some(content)).map_err(damaged)?;
-    }
-    Ok(())
 }

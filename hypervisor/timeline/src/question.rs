@@ -135,7 +135,7 @@ insns, accesses, events   everything of a window
 mem PLACE, regs       memory and registers at the moment
 and then: @POINT the moment, FROM..TO the window, vcpu N, limit N
 PLACE is an address and perhaps ,LENGTH: guest-virtual, or gpa:ADDRESS, hpa:ADDRESS
-POINT is a step (1200000, 1.2M), a share (50%), a guest time (2.5s), an event (#4711), start or end";
+POINT is a step (1200000, 1.2M), a share (50%), a guest time (2.5s), an event (#4711), start, end";
 
 impl FromStr for Question {
     type Err = String;

@@ -9,6 +9,10 @@ use crate::program::{Ran, duvisor};
 const VERBS: &[&[&str]] = &[
     &[],
     &["run"],
+    &["record"],
+    &["replay"],
+    &["trace"],
+    &["trace", "ask"],
     &["machine"],
     &["guest"],
     &["guest", "list"],
