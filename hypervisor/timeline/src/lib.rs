@@ -2,8 +2,8 @@
 //!
 //! A run is deterministic, so a recording is configuration, inputs, and keyframes that make seeking
 //! fast. A [`Player`] takes a guest to any step of a recording, forwards and backwards; a [`Pool`]
-//! of players looks for something in all of it; [`verify`] compares a whole replay with what was
-//! recorded, and [`bisect`] finds the step at which two replays part.
+//! of players looks for something in all of it; [`verify()`] compares a whole replay with what was
+//! recorded, and [`bisect()`] finds the step at which two replays part.
 #![forbid(unsafe_code)]
 
 mod base;
