@@ -47,7 +47,7 @@ impl Hart {
 
     fn check_special(&self, csr: Csr) -> Result<(), Trap> {
         match csr {
-            Csr::FFLAGS | Csr::FRM | Csr::FCSR if self.fp_off => Err(Trap::illegal()),
+            Csr::FFLAGS | Csr::FRM | Csr::FCSR if self.lacks_fp() => Err(Trap::illegal()),
             Csr::SATP if self.prv == 1 && self.virt => {
                 refuse(HSTATUS::VTVM.is_set(self.guest_status()), Trap::virtual_instruction())
             }
@@ -121,15 +121,17 @@ impl Hart {
     fn has_csr(&self, row: &CsrRow) -> bool {
         let has = |ext: Ext| self.isa.has(ext);
         match (row.csr, row.group) {
+            // First, for the VM plane asks most.
+            (csr, Group::Dv | Group::Hu) => {
+                has(Ext::Xdv) && (csr != Csr::HUVSTIMECMP || has(Ext::Sstc))
+            }
             (Csr::FFLAGS | Csr::FRM | Csr::FCSR, _) => has(Ext::F),
             (Csr::CYCLE | Csr::TIME | Csr::INSTRET, _) => has(Ext::Zicntr),
             (Csr::STIMECMP, _) => has(Ext::Sstc),
             (Csr::VSTIMECMP, _) => has(Ext::Sstc) && has(Ext::H),
-            (Csr::HUVSTIMECMP, _) => has(Ext::Sstc) && has(Ext::Xdv),
             (Csr::MTINST | Csr::MTVAL2, _) => has(Ext::H),
             (_, Group::User) => has(Ext::Zihpm),
             (_, Group::Hypervisor | Group::Vs) => has(Ext::H),
-            (_, Group::Dv | Group::Hu) => has(Ext::Xdv),
             (_, Group::Supervisor | Group::Machine | Group::Debug) => true,
         }
     }

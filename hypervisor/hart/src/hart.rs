@@ -129,6 +129,8 @@ pub struct Hart {
     pub(crate) rights: Rights,
     /// Data accesses use other rights than fetches (MPRV).
     pub(crate) mprv: bool,
+    /// The four above are those of another mode or of older CSRs: [`Hart::settle`].
+    pub(crate) moved: bool,
 
     // Watching
     pub(crate) report: Report,
@@ -175,11 +177,12 @@ impl Hart {
             pmp_any: false,
             rights,
             mprv: false,
+            moved: true,
             report: Report::Nothing,
             probe: Probe::default(),
         };
         hart.reset_csrs();
-        hart.renew_context();
+        hart.settle();
         hart
     }
 
@@ -310,26 +313,51 @@ impl Hart {
         self.rights_of(self.prv, self.virt)
     }
 
-    /// After anything on which translation or the legality of instructions depends has changed:
-    /// chooses the translations that are in effect from now on.
-    pub(crate) fn renew_context(&mut self) {
+    /// MPRV is in effect.
+    fn borrows_rights(&self) -> bool {
         let mstatus = self.csr.mstatus;
-        self.mprv =
-            self.prv == 3 && MSTATUS::MPRV.is_set(mstatus) && MSTATUS::MPP.get(mstatus) != 3;
-        self.rights = if self.mprv {
-            let prv = if MSTATUS::MPP.get(mstatus) == 1 { 1 } else { 0 };
-            self.rights_of(prv, MSTATUS::MPV.is_set(mstatus))
-        } else {
-            self.fetch_rights()
-        };
-        self.fp_off =
-            MSTATUS::FS.get(mstatus) == 0 || (self.virt && SSTATUS::FS.get(self.csr.vsstatus) == 0);
-        let key = self.key();
+        self.prv == 3 && MSTATUS::MPRV.is_set(mstatus) && MSTATUS::MPP.get(mstatus) != 3
+    }
+
+    /// The rights of a load or store.
+    pub(crate) fn data_rights(&self) -> Rights {
+        if !self.borrows_rights() {
+            return self.fetch_rights();
+        }
+        let mstatus = self.csr.mstatus;
+        let prv = if MSTATUS::MPP.get(mstatus) == 1 { 1 } else { 0 };
+        self.rights_of(prv, MSTATUS::MPV.is_set(mstatus))
+    }
+
+    /// Floating-point instructions and CSRs are illegal.
+    pub(crate) fn lacks_fp(&self) -> bool {
+        MSTATUS::FS.get(self.csr.mstatus) == 0
+            || (self.virt && SSTATUS::FS.get(self.csr.vsstatus) == 0)
+    }
+
+    /// Before the next instruction, after anything on which translation or the legality of
+    /// instructions depends may have changed: chooses the translations that are in effect.
+    ///
+    /// Not at once where it changes: a guest's exit to HU and its return leave everything as it
+    /// was, for the VM plane's instructions are not the engine's.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self) {
+        if self.moved {
+            self.choose_context();
+        }
+    }
+
+    fn choose_context(&mut self) {
+        self.moved = false;
+        self.mprv = self.borrows_rights();
+        let fetch = self.fetch_rights();
+        self.rights = if self.mprv { self.data_rights() } else { fetch };
+        self.fp_off = self.lacks_fp();
+        let key = self.key(fetch);
         self.tlb.activate(key);
     }
 
-    fn key(&self) -> Key {
-        let rights = self.fetch_rights();
+    fn key(&self, rights: Rights) -> Key {
         let bit = |set: bool, place: u32| u64::from(set) << place;
         let gatp = self.gatp(rights.delegated);
         let guest = rights.virt && HGATP::MODE.get(gatp) != 0;

@@ -248,7 +248,7 @@ impl Hart {
         (self.prv, self.virt) = (1, false);
         let done = f(self);
         (self.prv, self.virt) = was;
-        self.renew_context();
+        self.moved = true;
         done
     }
 }

@@ -89,7 +89,7 @@ impl State for Hart {
             self.at = 0;
             self.decode_pmp();
             self.forget_translations();
-            self.renew_context();
+            self.moved = true;
             self.probe.moved();
         }
         Ok(())

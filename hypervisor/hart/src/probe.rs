@@ -158,7 +158,7 @@ impl Hart {
     pub fn set_mode(&mut self, mode: Mode) {
         self.prv = mode.level();
         self.virt = mode.is_virtual();
-        self.renew_context();
+        self.moved = true;
     }
 
     /// Any CSR that exists, whatever the mode; nothing changes by reading.
@@ -175,7 +175,7 @@ impl Hart {
         // M-mode's writes cannot fault but by naming a vCPU that is not there: nothing is written.
         let _ = self.write_csr(bus, csr, value);
         (self.prv, self.virt) = (prv, virt);
-        self.renew_context();
+        self.moved = true;
     }
 
     /// The physical address for `va` as the hart would access it now, without side effects on
@@ -184,7 +184,7 @@ impl Hart {
     /// # Errors
     /// The trap that the access would take.
     pub fn probe_translate<B: Bus>(&self, bus: &B, va: u64, access: Access) -> Result<u64, Trap> {
-        let rights = if access == Access::Fetch { self.fetch_rights() } else { self.rights };
+        let rights = if access == Access::Fetch { self.fetch_rights() } else { self.data_rights() };
         self.peek_translate(bus, va, access, rights)
     }
 
@@ -206,7 +206,6 @@ impl Hart {
         shadow.csr = self.csr.clone();
         (shadow.prv, shadow.virt) = (self.prv, self.virt);
         shadow.decode_pmp();
-        shadow.renew_context();
         shadow
     }
 

@@ -65,6 +65,7 @@ impl Hart {
         limit: u64,
     ) -> Halt {
         loop {
+            self.settle();
             let changed = self.catch_up(bus);
             engine.catch_up(bus);
             self.lines = bus.lines(self.id, self.now_ns());

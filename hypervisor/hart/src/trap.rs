@@ -141,7 +141,7 @@ impl Hart {
         }
         self.not_retired += 1;
         self.waiting = false;
-        self.renew_context();
+        self.moved = true;
         let reported = match self.report {
             Report::Nothing => false,
             Report::Hypervisor => matches!(target, Target::Hs | Target::Hu),
@@ -257,7 +257,7 @@ impl Hart {
         }
         self.csr.mstatus = status;
         self.pc = self.csr.mepc & self.pc_mask();
-        self.renew_context();
+        self.moved = true;
         Ok(())
     }
 
@@ -285,7 +285,7 @@ impl Hart {
             self.csr.hstatus = HSTATUS::SPV.with(self.csr.hstatus, false);
             self.pc = self.csr.sepc & self.pc_mask();
         }
-        self.renew_context();
+        self.moved = true;
         Ok(())
     }
 
@@ -307,7 +307,7 @@ impl Hart {
         self.virt = spv;
         self.prv = u8::from((spv || !on(Check::HuretNeverRises)) && spvp);
         self.pc = self.csr.uepc & self.pc_mask();
-        self.renew_context();
+        self.moved = true;
         Ok(())
     }
 

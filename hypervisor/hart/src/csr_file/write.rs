@@ -50,7 +50,7 @@ impl Hart {
             _ => self.write_user(bus, csr, value)?,
         }
         if decides_context(csr) {
-            self.renew_context();
+            self.moved = true;
         }
         Ok(())
     }
