@@ -376,7 +376,8 @@ impl Dv for Hu {
             }
             let left = self.steps_here();
             if left == 0 {
-                return Woken::StepLimit;
+                let changed = self.driver.machine.changed_last();
+                return changed.and_then(|ran| self.woken(ran)).unwrap_or(Woken::StepLimit);
             }
             let machine = &mut self.driver.machine;
             let ran = machine.run(machine.steps().saturating_add(left));

@@ -121,7 +121,8 @@ impl Hart {
         self.probe.follow = Some(follow);
     }
 
-    fn take_change(&mut self) -> Option<CsrChange> {
+    /// The change that is to be told next: that of the last step, if something else ended the run.
+    pub fn take_change(&mut self) -> Option<CsrChange> {
         self.probe.follow.as_mut()?.change.take()
     }
 

@@ -53,16 +53,29 @@ impl Machine {
     #[cold]
     pub(crate) fn begin_watching(&mut self) -> Option<Ran> {
         self.settle_writes();
-        self.platform().memory().is_due().then(|| {
+        if self.platform().memory().is_due() {
             let hart = self.written_last();
-            Ran::Woken { hart, halt: Halt::Written }
-        })
+            return Some(Ran::Woken { hart, halt: Halt::Written });
+        }
+        self.changed_last()
     }
 
     /// The run comes back because of a watched write: by which hart, or whose turn it is.
     pub(crate) fn written_last(&mut self) -> usize {
         let turn = self.turn().unwrap_or(0);
         self.memory_mut().take_due().unwrap_or(turn)
+    }
+
+    /// Takes what the last step changed of a watched CSR, if something else ended the run: it is
+    /// told before anybody makes another step, and also if nobody makes any.
+    pub fn changed_last(&mut self) -> Option<Ran> {
+        if !self.watches {
+            return None;
+        }
+        (0..self.harts().len()).find_map(|hart| {
+            let change = self.hart_mut(hart).0.take_change()?;
+            Some(Ran::Woken { hart, halt: Halt::Changed(change) })
+        })
     }
 
     /// Who watches knows steps of the machine, and not those of this hart.
