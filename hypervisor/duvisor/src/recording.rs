@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use session::Stop;
-use timeline::{Around, Full, OnFull, Recorded, Subject};
+use timeline::{Around, Full, OnFull, Recorded, Spacing, Subject};
 use tracing::{info, warn};
 use vmm::AnyDisk;
 
@@ -74,7 +74,8 @@ impl Recorder {
     pub(crate) fn begin(self) -> Result<Begun> {
         let Self { path, writer, with_events, on_full } = self;
         let mut started = Ok(());
-        let recorder = timeline::Recorder::new(writer, with_events, |packer| {
+        let spacing = Spacing::default();
+        let recorder = timeline::Recorder::new(writer, with_events, spacing, |packer| {
             started = threads::start("packer", packer).map(drop);
         });
         started?;

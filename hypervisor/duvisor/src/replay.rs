@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use devices::virtio::block::Seen;
 use session::Sink;
-use timeline::{Difference, Divergence, Player, Source, Verified};
+use timeline::{Difference, Divergence, Grain, Player, Source, Verified};
 use traces::{Reader, Record};
 use tracing::{info, warn};
 
@@ -90,7 +90,7 @@ impl Opened {
 
     /// A player at the begin.
     pub(crate) fn player(&self) -> Result<Player> {
-        let player = Player::open(self.source()?);
+        let player = Player::open(self.source()?, Grain::default());
         player.with_context(|| format!("replaying {}", self.path.display()))
     }
 }

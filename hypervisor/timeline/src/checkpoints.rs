@@ -20,8 +20,26 @@ use state::Damaged;
 
 use crate::subject::Subject;
 
-/// Bytes that a chain may take.
-pub const BUDGET_DEFAULT: usize = 256 << 20;
+/// How densely checkpoints lie, and what they may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grain {
+    /// Bytes that a chain may take.
+    pub budget: usize,
+    /// Steps between checkpoints on the way forwards.
+    pub coarse: u64,
+    /// Steps between checkpoints on the way to a place just passed: there is more going back to
+    /// come.
+    pub fine: u64,
+    /// Loading a keyframe costs as much as so many steps.
+    pub load: u64,
+}
+
+/// Some milliseconds of running, and less than one.
+impl Default for Grain {
+    fn default() -> Self {
+        Self { budget: 256 << 20, coarse: 1 << 20, fine: 1 << 15, load: 24 << 20 }
+    }
+}
 
 /// A point to which the run can go back.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ mod verify;
 pub const MODEL: u32 = 1;
 
 pub use bisect::{bisect, same};
-pub use checkpoints::{BUDGET_DEFAULT, Chain, Mark};
+pub use checkpoints::{Chain, Grain, Mark};
 pub use error::TravelError;
 pub use looking::{Hit, Looking, Predicate, What};
 pub use player::{Player, Progress, Source};
@@ -35,7 +35,7 @@ pub use pool::{Pool, Wanted, Window};
 pub use question::{
     Answer, GRAMMAR, LIMIT_DEFAULT, Place, Question, Space, Subject as Asked, describe,
 };
-pub use recorder::{Full, OnFull, Recorded, Recorder};
+pub use recorder::{Full, OnFull, Recorded, Recorder, Spacing};
 pub use subject::{Around, Delegated, Rest, Subject, Vm};
 pub use tape::{Recording, Tape};
 pub use verify::{Difference, Divergence, Meddle, Verified, verify};

@@ -5,7 +5,7 @@ use session::{Position, Sink, Stop};
 use traces::Reader;
 
 use crate::base;
-use crate::checkpoints::{BUDGET_DEFAULT, Chain};
+use crate::checkpoints::{Chain, Grain};
 use crate::error::TravelError;
 use crate::looking::{Armed, Hit, Looking};
 use crate::place;
@@ -14,12 +14,6 @@ use crate::tape::Tape;
 
 /// Steps between two looks at whether the user wants to go on: some milliseconds.
 const CHUNK: u64 = 1 << 20;
-/// Steps between checkpoints on the way forwards.
-pub(crate) const COARSE: u64 = 1 << 20;
-/// Steps between checkpoints on the way to a place just passed: there is more going back to come.
-const FINE: u64 = 1 << 15;
-/// Loading a keyframe costs as much as so many steps.
-const LOAD_STEPS: u64 = 24 << 20;
 
 /// Is told how far something long has come, in steps; says whether to go on.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
@@ -43,6 +37,7 @@ pub struct Player {
     pub(crate) subject: Box<dyn Subject>,
     pub(crate) reader: Reader,
     tape: Tape,
+    pub(crate) grain: Grain,
     pub(crate) chain: Chain,
     /// What is in memory before the first step.
     base: Vec<base::Page>,
@@ -64,15 +59,16 @@ impl Player {
     ///
     /// # Errors
     /// [`TravelError`] if the recording cannot be read, or is not one of this subject.
-    pub fn open(source: Source) -> Result<Self, TravelError> {
+    pub fn open(source: Source, grain: Grain) -> Result<Self, TravelError> {
         let Source { mut subject, mut reader } = source;
         let last = reader.last().0;
         let base = base::load(&mut *subject);
-        let chain = Chain::begin(&mut *subject, BUDGET_DEFAULT);
+        let chain = Chain::begin(&mut *subject, grain.budget);
         let tape = Tape::new(reader.inputs()?);
         let written = (0..reader.keyframes().len()).map(|index| written(&reader, index));
         let written = written.collect::<Result<_, _>>()?;
-        let mut player = Self { subject, reader, tape, chain, base, written, ended: None, last };
+        let mut player =
+            Self { subject, reader, tape, grain, chain, base, written, ended: None, last };
         player.load(0)?;
         Ok(player)
     }
@@ -136,7 +132,7 @@ impl Player {
         let damaged = |damaged| TravelError::Keyframe { step, damaged };
         place::put(&mut *self.subject, &self.base, &loaded).map_err(damaged)?;
         state::load(&mut *self.subject, &loaded.state).map_err(damaged)?;
-        self.chain = Chain::begin(&mut *self.subject, BUDGET_DEFAULT);
+        self.chain = Chain::begin(&mut *self.subject, self.grain.budget);
         self.arrived();
         Ok(())
     }
@@ -165,7 +161,7 @@ impl Player {
         let here = self.position().step;
         let back = step < here;
         let keyframe = self.keyframe_before(step).ok_or(TravelError::NoKeyframe)?;
-        let from_keyframe = step - self.reader.keyframes()[keyframe].at.step + LOAD_STEPS;
+        let from_keyframe = step - self.reader.keyframes()[keyframe].at.step + self.grain.load;
         let checkpoint = if back { self.chain.before(step) } else { None };
         let from_checkpoint = match checkpoint {
             Some(_) if !back => 0,
@@ -181,8 +177,8 @@ impl Player {
         } else if let Some(index) = checkpoint {
             self.restore(index)?;
         }
-        let near = back && step.saturating_sub(self.position().step) <= COARSE;
-        self.forward(step, if near { FINE } else { COARSE }, progress)?;
+        let near = back && step.saturating_sub(self.position().step) <= self.grain.coarse;
+        self.forward(step, if near { self.grain.fine } else { self.grain.coarse }, progress)?;
         Ok(self.position())
     }
 
@@ -281,8 +277,11 @@ impl Player {
         let mut debug = Vec::new();
         while self.position().step < to && self.ended.is_none() {
             let here = self.position().step;
-            let next =
-                if armed.steps_singly() { here + 1 } else { self.chain.last_step() + COARSE };
+            let next = if armed.steps_singly() {
+                here + 1
+            } else {
+                self.chain.last_step() + self.grain.coarse
+            };
             let next = next.max(here + 1).min(to);
             armed.before(&*self.subject);
             let mut sinks: [&mut dyn Sink; 1] = [&mut armed.events];
@@ -297,7 +296,7 @@ impl Player {
                     return Ok(());
                 }
             }
-            let far = self.position().step >= self.chain.last_step() + COARSE;
+            let far = self.position().step >= self.chain.last_step() + self.grain.coarse;
             if far && self.position().step < to {
                 self.chain.push(&mut *self.subject);
             }

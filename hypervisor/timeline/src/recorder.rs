@@ -21,15 +21,28 @@ use crate::base;
 use crate::subject::{Around, Rest, Subject};
 use crate::tape::Recording;
 
-/// Steps between keyframes at least: a third of a second of running.
-const SPACING_MIN: u64 = 48 << 20;
 /// Steps to wait where a keyframe is due and the one before is still being packed.
-const SPACING_BUSY: u64 = 4 << 20;
-/// Bytes of keyframes that 10^9 steps may take.
-const BYTES_PER_GIGASTEP: u64 = 60 << 20;
+const BUSY: u64 = 4 << 20;
 
 /// The disk's number: there is one.
 const DISK: u8 = 0;
+
+/// How densely keyframes lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spacing {
+    /// Steps between keyframes at least. Where there are few of them, the run waits until the
+    /// keyframe before is packed, so that keyframes do not depend on how fast that is.
+    pub min_steps: u64,
+    /// Bytes of keyframes that 10^9 steps may take.
+    pub bytes_per_gigastep: u64,
+}
+
+/// A third of a second of running, and what a disk can well hold.
+impl Default for Spacing {
+    fn default() -> Self {
+        Self { min_steps: 48 << 20, bytes_per_gigastep: 60 << 20 }
+    }
+}
 
 /// What happens where the disk is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +79,7 @@ pub struct Recorder {
     from_packer: Receiver<Packed>,
     in_flight: bool,
     with_events: bool,
+    spacing: Spacing,
     // For the budget.
     keyframe_bytes: u64,
     first_step: u64,
@@ -91,6 +105,7 @@ impl Recorder {
     pub fn new(
         writer: Writer,
         with_events: bool,
+        spacing: Spacing,
         start: impl FnOnce(Box<dyn FnOnce() + Send>),
     ) -> Self {
         let (to_packer, work) = sync_channel::<Work>(1);
@@ -102,6 +117,7 @@ impl Recorder {
             from_packer,
             in_flight: false,
             with_events,
+            spacing,
             keyframe_bytes: 0,
             first_step: 0,
             next_step: 0,
@@ -163,7 +179,7 @@ impl Recorder {
         }
         self.send(frame_of(subject));
         self.collect(true, full);
-        self.next_step = here + SPACING_MIN;
+        self.next_step = here + self.spacing.min_steps;
     }
 
     fn run_until(
@@ -255,25 +271,31 @@ impl Recorder {
         }
     }
 
+    /// Steps until a keyframe that cannot be made now is tried again.
+    fn busy(&self) -> u64 {
+        self.spacing.min_steps.min(BUSY)
+    }
+
     fn keyframe_if_due(&mut self, subject: &mut dyn Subject, full: &mut Full<'_>) {
-        self.collect(false, full);
+        self.collect(self.spacing.min_steps < BUSY, full);
         let here = subject.position().step;
         if here < self.next_step || self.writer.is_none() {
             return;
         }
         if self.in_flight {
-            self.next_step = here + SPACING_BUSY;
+            self.next_step = here + self.busy();
             return;
         }
         // The next one has to fit into the budget, if it is as large as those so far.
         let steps = here - self.first_step;
-        let allowed = u128::from(BYTES_PER_GIGASTEP) * u128::from(steps) / 1_000_000_000;
+        let allowed =
+            u128::from(self.spacing.bytes_per_gigastep) * u128::from(steps) / 1_000_000_000;
         if u128::from(self.keyframe_bytes) > allowed {
-            self.next_step = here + SPACING_BUSY;
+            self.next_step = here + self.busy();
             return;
         }
         self.send(frame_of(subject));
-        self.next_step = here + SPACING_MIN;
+        self.next_step = here + self.spacing.min_steps;
     }
 
     fn send(&mut self, frame: Frame) {

@@ -3,7 +3,7 @@
 use session::{Position, Sink};
 
 use crate::error::TravelError;
-use crate::player::{COARSE, Player, Progress};
+use crate::player::{Player, Progress};
 
 impl Player {
     /// One step back: of the whole guest, or of one hart, to where its last step has not happened.
@@ -87,7 +87,7 @@ impl Player {
         let now = |player: &Self| player.subject.machine().now_ns();
         while now(self) < time_ns && self.position().step < self.last.step {
             low = self.position().step;
-            let ahead = (time_ns - now(self)).clamp(1, COARSE);
+            let ahead = (time_ns - now(self)).clamp(1, self.grain.coarse);
             self.seek(low + ahead, progress)?;
             if self.ended.is_some() {
                 break;
@@ -129,7 +129,7 @@ impl Player {
         self.seek(begin, progress)?;
         let mut finder = Finder { seq, step: None };
         while finder.step.is_none() && self.ended.is_none() && self.position() < self.last {
-            let to = self.position().step + COARSE;
+            let to = self.position().step + self.grain.coarse;
             self.play(to, &mut finder, progress)?;
         }
         self.seek(finder.step.unwrap_or(self.last.step), progress)
