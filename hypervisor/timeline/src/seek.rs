@@ -7,7 +7,7 @@ use crate::player::{Player, Progress};
 
 impl Player {
     /// One step back: of the whole guest, or of one hart, to where its last step has not happened.
-    /// False if there is none.
+    /// False, and nothing has moved, if there is none.
     ///
     /// # Errors
     /// [`TravelError`]
@@ -32,7 +32,11 @@ impl Player {
                 return Ok(true);
             }
         }
-        self.seek_before_hart_step(hart, done, progress)
+        if self.seek_before_hart_step(hart, done, progress)? {
+            return Ok(true);
+        }
+        self.seek(here, progress)?;
+        Ok(false)
     }
 
     fn hart_steps(&self, hart: usize) -> u64 {
@@ -124,7 +128,7 @@ impl Player {
         let recorded = self.reader.events(Position { step: begin, seq: 0 });
         let recorded = recorded.filter_map(Result::ok).map(|event| event.position());
         if let Some(at) = { recorded }.find(|at| at.seq >= seq).filter(|at| at.seq == seq) {
-            return self.seek(at.step, progress);
+            return self.seek_sent(seq, at.step, progress);
         }
         self.seek(begin, progress)?;
         let mut finder = Finder { seq, step: None };
@@ -132,7 +136,19 @@ impl Player {
             let to = self.position().step + self.grain.coarse;
             self.play(to, &mut finder, progress)?;
         }
-        self.seek(finder.step.unwrap_or(self.last.step), progress)
+        self.seek_sent(seq, finder.step.unwrap_or(self.last.step), progress)
+    }
+
+    /// Goes to the first moment after this event of a step: where nobody could run it was sent on
+    /// the way to the next one.
+    fn seek_sent(
+        &mut self,
+        seq: u64,
+        step: u64,
+        progress: Progress<'_>,
+    ) -> Result<Position, TravelError> {
+        let at = self.seek(step, progress)?;
+        if at.seq > seq { Ok(at) } else { self.seek(step.saturating_add(1), progress) }
     }
 }
 

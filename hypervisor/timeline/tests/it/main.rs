@@ -1,0 +1,18 @@
+//! Recordings of small guests: replayed, visited anywhere, asked, damaged, interrupted.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "what the programs of `machine` need besides")]
+#[path = "../../../machine/tests/it/lockstep/asm.rs"]
+mod asm;
+#[cfg(test)]
+#[expect(dead_code, reason = "what the guests of `vmm` need besides")]
+#[path = "../../../vmm/tests/it/dice.rs"]
+mod dice;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod seek;
+#[cfg(test)]
+mod verify;
