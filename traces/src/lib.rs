@@ -29,8 +29,10 @@ pub use damage::{Damage, What};
 pub use header::{Header, Image, Kind};
 pub use memory_hash::{MemoryHash, PageId};
 pub use packer::{Frame, Packed, Packer};
-pub use print::{Filter, cat, info, info_text, record_json};
-pub use reader::{Events, KeyframeInfo, Loaded, OpenError, ReadError, Reader, Records, Verified};
+pub use print::{Filter, Shown, cat, event_line, info, info_text, record_json};
+pub use reader::{
+    Events, KeyframeInfo, Loaded, Moment, OpenError, ReadError, Reader, Records, Verified,
+};
 pub use record::{DiskBlock, End, How, InputRecord, Record, StateHash};
 pub use repair::{Copied, CopyError, cut, repair};
 pub use schema::schema_table;

@@ -94,6 +94,16 @@ impl Packer {
     /// Packs one frame.
     #[must_use]
     pub fn pack(&mut self, frame: Frame) -> Packed {
+        self.pack_with(frame, None)
+    }
+
+    /// Packs one frame of another recording: its hashes are known, and not all that they are of
+    /// need be in a recording.
+    pub(crate) fn pack_copy(&mut self, frame: Frame, hash: StateHash) -> Packed {
+        self.pack_with(frame, Some(hash))
+    }
+
+    fn pack_with(&mut self, frame: Frame, known: Option<StateHash>) -> Packed {
         let Frame { at, time_ns, state, mut pages } = frame;
         // The last word on a page holds.
         pages.reverse();
@@ -128,7 +138,10 @@ impl Packer {
             let meta = Meta { n_records: n, ..meta(ChunkKind::Pages) };
             chunks.push(compress(&mut self.zstd, meta, &bytes));
         }
-        let hash = StateHash { state: *blake3::hash(&state).as_bytes(), ram: self.memory.value() };
+        let hash = known.unwrap_or_else(|| StateHash {
+            state: *blake3::hash(&state).as_bytes(),
+            ram: self.memory.value(),
+        });
         let mut manifest = Vec::new();
         manifest.extend(hash.state);
         manifest.extend(hash.ram);

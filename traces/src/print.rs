@@ -2,25 +2,103 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::str::FromStr;
 
 use serde_json::{Value, json};
-use session::Position;
+use session::{Event, ExitKind, Position, VcpuId, VmState};
 
 use crate::chunk::ChunkKind;
-use crate::header::Kind;
-use crate::reader::{ReadError, Reader};
+use crate::header::{Image, Kind};
+use crate::reader::{ReadError, Reader, time_of};
 use crate::record::{How, Record};
 use crate::schema::hex;
 
+/// A kind of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// VM exits: all, or of one kind.
+    Exit(Option<ExitKind>),
+    /// Traps of a bare machine.
+    Trap,
+    /// What the guest wrote to its console.
+    Console,
+    /// What came in.
+    Input,
+    /// What became of the VM.
+    Vm,
+    /// What the recording says of itself: how inputs entered, what a disk held, its end.
+    Record,
+}
+
+impl FromStr for Shown {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "exit" => Self::Exit(None),
+            "trap" => Self::Trap,
+            "console" => Self::Console,
+            "input" => Self::Input,
+            "vm" => Self::Vm,
+            "record" => Self::Record,
+            _ => {
+                let kind = ExitKind::ALL.into_iter().find(|kind| kind.name() == text);
+                Self::Exit(Some(kind.ok_or_else(|| {
+                    let all: Vec<&str> = ExitKind::ALL.iter().map(|kind| kind.name()).collect();
+                    format!(
+                        "expected exit, trap, console, input, vm, record, or a kind of exit: {}",
+                        all.join(", ")
+                    )
+                })?))
+            }
+        })
+    }
+}
+
 /// Which records are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// From here on.
     pub from: Position,
     /// Up to here, if anywhere.
     pub to: Option<Position>,
-    /// Only what the run sent.
-    pub only_events: bool,
+    /// Of these kinds; if there is none, all events.
+    pub kinds: Vec<Shown>,
+    /// Only what this vCPU did.
+    pub vcpu: Option<VcpuId>,
+}
+
+impl Filter {
+    /// Whether an event is printed.
+    fn has(&self, event: &Event) -> bool {
+        let of_kind = |kind: &Shown| match event {
+            Event::Exit(exit) => match kind {
+                Shown::Exit(None) => true,
+                Shown::Exit(Some(kind)) => exit.cause.kind() == *kind,
+                Shown::Trap | Shown::Console | Shown::Input | Shown::Vm | Shown::Record => false,
+            },
+            Event::Trap(_) => *kind == Shown::Trap,
+            Event::Console { .. } => *kind == Shown::Console,
+            Event::Input { .. } => *kind == Shown::Input,
+            Event::Vm { .. } => *kind == Shown::Vm,
+            _ => false,
+        };
+        let vcpu = match event {
+            Event::Exit(exit) => Some(exit.vcpu),
+            Event::Trap(trap) => Some(trap.hart),
+            Event::Vm {
+                state: VmState::VcpuStarted(vcpu) | VmState::VcpuStopped(vcpu), ..
+            } => Some(*vcpu),
+            Event::Console { .. } | Event::Input { .. } | Event::Vm { .. } | _ => None,
+        };
+        (self.kinds.is_empty() || self.kinds.iter().any(of_kind))
+            && (self.vcpu.is_none() || self.vcpu == vcpu)
+    }
+
+    /// Whether what the recording says of itself is printed.
+    fn has_records(&self) -> bool {
+        self.kinds.contains(&Shown::Record)
+    }
 }
 
 /// What a recording is, as one JSON object.
@@ -32,13 +110,20 @@ pub fn info(reader: &Reader) -> Value {
         let hash = hex(&image.hash);
         json!({ "role": image.role, "name": image.name, "bytes": image.bytes, "blake3": hash })
     });
-    let (last, time_ns) = reader.last();
+    let place = |(at, time_ns): (Position, u64)| {
+        let Position { step, seq } = at;
+        json!({ "step": step, "seq": seq, "time_ns": time_ns })
+    };
     let end = reader.end().map(|end| {
         let hash = &end.hash;
         json!({ "stop": end.stop, "state": hex(&hash.state), "ram": hex(&hash.ram) })
     });
     let (major, minor) = reader.version();
-    let chunks = ChunkKind::ALL.map(|kind| (kind.name().to_owned(), json!(reader.chunks(kind))));
+    let chunks = ChunkKind::ALL.map(|kind| {
+        let (chunks, bytes) = (reader.chunks(kind), reader.bytes_of(kind));
+        (kind.name().to_owned(), json!({ "chunks": chunks, "bytes": bytes }))
+    });
+    let keyframes = reader.keyframes().iter().map(|frame| place((frame.at, frame.time_ns)));
     let damages = reader.damages().iter().map(ToString::to_string);
     json!({
         "format": format!("{major}.{minor}"),
@@ -49,11 +134,10 @@ pub fn info(reader: &Reader) -> Value {
         "settings": settings.collect::<Vec<_>>(),
         "images": images.collect::<Vec<_>>(),
         "bytes": reader.bytes(),
-        "step": last.step,
-        "seq": last.seq,
-        "time_ns": time_ns,
+        "first": place(reader.first()),
+        "last": place(reader.last()),
         "records": reader.n_records(),
-        "keyframes": reader.keyframes().len(),
+        "keyframes": keyframes.collect::<Vec<_>>(),
         "chunks": Value::Object(chunks.into_iter().collect()),
         "end": end,
         "damages": damages.collect::<Vec<_>>(),
@@ -65,33 +149,48 @@ pub fn info(reader: &Reader) -> Value {
 pub fn info_text(reader: &Reader) -> String {
     let mut text = String::new();
     let header = reader.header();
-    let (last, time_ns) = reader.last();
     let (major, minor) = reader.version();
     let kind = match header.kind {
         Kind::Vm => "a VM",
         Kind::Machine => "a bare machine",
     };
     let end = match reader.end() {
-        Some(end) => plain(&json!(end.stop)),
-        None => "not recorded: it broke off, or goes on".to_owned(),
+        Some(end) => end.stop.to_string(),
+        None => "not recorded: the run broke off, goes on, or this is a part of it".to_owned(),
+    };
+    let place = |(at, time_ns): (Position, u64)| {
+        format!("step {}, event {}, {} s", at.step, at.seq, seconds(time_ns))
     };
     let rows = [
         ("recording of", kind.to_owned()),
         ("made by", format!("{}, model {}", header.tool, header.model)),
         ("format", format!("{major}.{minor}")),
         ("id", hex(&header.id)),
-        ("bytes", reader.bytes().to_string()),
-        ("up to", format!("step {}, event {}, {time_ns} ns", last.step, last.seq)),
+        ("from", place(reader.first())),
+        ("to", place(reader.last())),
+        ("end", end),
         ("records", reader.n_records().to_string()),
         ("keyframes", reader.keyframes().len().to_string()),
-        ("end", end),
+        ("bytes", reader.bytes().to_string()),
     ];
     for (name, value) in rows {
         let _ = writeln!(text, "{name:<14}{value}");
     }
-    for image in &header.images {
-        let _ = writeln!(text, "{:<14}{} ({} bytes)", image.role, image.name, image.bytes);
+    for kind in ChunkKind::ALL {
+        let (chunks, bytes) = (reader.chunks(kind), reader.bytes_of(kind));
+        if chunks > 0 {
+            let _ = writeln!(text, "  {:<12}{bytes} in {chunks} chunks", kind.name());
+        }
     }
+    for image in &header.images {
+        let Image { role, name, bytes, hash } = image;
+        let _ = writeln!(text, "{role:<14}{name}, {bytes} bytes");
+        // A disk is hashed block by block, as it is read.
+        if *hash != [0; 32] {
+            let _ = writeln!(text, "  {:<12}{}", "BLAKE3", hex(hash));
+        }
+    }
+    text.push_str("settings\n");
     for (name, value) in &header.settings {
         let _ = writeln!(text, "  {name} = {value}");
     }
@@ -101,8 +200,9 @@ pub fn info_text(reader: &Reader) -> String {
     text
 }
 
-/// Prints records, one a line, as JSON or as text. Damage is a line, too; how often that was so
-/// comes back.
+/// Prints records, one a line, as JSON (events as `--events` writes them) or as text. What is
+/// missing is a line, too: damage, and events that were lost. How often there was damage comes
+/// back.
 ///
 /// # Errors
 /// Of the output, and of the file.
@@ -114,33 +214,80 @@ pub fn cat(
 ) -> io::Result<u64> {
     let mut n_damages = 0;
     for record in reader.records(filter.from) {
-        let value = match record {
-            Ok(record) => {
-                let at = record.now().map(|(at, _)| at);
-                if at.is_some_and(|at| filter.to.is_some_and(|to| at > to)) {
-                    break;
-                }
-                let is_event = matches!(record, Record::Event(_) | Record::Unknown { .. });
-                let left_out = filter.only_events && !is_event;
-                if left_out || at.is_some_and(|at| at < filter.from) {
-                    continue;
-                }
-                record_json(&record)
-            }
+        let record = match record {
+            Ok(record) => record,
             Err(ReadError::Damaged(damage)) => {
                 n_damages += 1;
-                json!({ "record": "damage", "text": damage.to_string() })
+                let value = json!({ "record": "damage", "text": damage.to_string() });
+                if as_json {
+                    writeln!(out, "{value}")?
+                } else {
+                    writeln!(out, "{damage}")?
+                }
+                continue;
             }
             Err(ReadError::Io(error)) => return Err(error),
             Err(ReadError::NoKeyframe(_) | ReadError::TooLarge { .. }) => continue,
         };
-        if as_json {
-            writeln!(out, "{value}")?;
-        } else {
-            writeln!(out, "{}", line(&value))?;
+        if let Some((at, _)) = record.now() {
+            if filter.to.is_some_and(|to| at > to) {
+                break;
+            }
+            if at < filter.from {
+                continue;
+            }
+        }
+        if let Record::Input(input) = &record {
+            // The event that it was, for whoever reads events.
+            let Position { step, seq } = input.at;
+            let event = Event::Input { seq, step, input: input.input.clone() };
+            if filter.has(&event) {
+                print(out, &Record::Event(event), as_json)?;
+            }
+        }
+        let is_shown = match &record {
+            Record::Event(event) => filter.has(event),
+            Record::Lost { .. } => true,
+            Record::Unknown { .. } => filter.kinds.is_empty() || filter.has_records(),
+            Record::Input(_) | Record::DiskRead(_) | Record::PreImage { .. } | Record::End(_) => {
+                filter.has_records()
+            }
+        };
+        if is_shown {
+            print(out, &record, as_json)?;
         }
     }
     Ok(n_damages)
+}
+
+fn print(out: &mut dyn io::Write, record: &Record, as_json: bool) -> io::Result<()> {
+    match record {
+        Record::Event(event) if as_json => {
+            serde_json::to_writer(&mut *out, event)?;
+            writeln!(out)
+        }
+        _ if as_json => writeln!(out, "{}", record_json(record)),
+        Record::Event(event) => writeln!(out, "{}", event_line(event)),
+        Record::Input(_)
+        | Record::DiskRead(_)
+        | Record::PreImage { .. }
+        | Record::Lost { .. }
+        | Record::End(_)
+        | Record::Unknown { .. } => writeln!(out, "{}", line(&record_json(record))),
+    }
+}
+
+/// An event as a line of text: its number, step and guest time in seconds, and what it is.
+#[must_use]
+pub fn event_line(event: &Event) -> String {
+    let Position { step, seq } = event.position();
+    let time = time_of(event).map_or_else(|| "-".to_owned(), seconds);
+    format!("{seq:>10} {step:>14} {time:>14}  {event}")
+}
+
+/// Guest time in seconds.
+fn seconds(ns: u64) -> String {
+    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }
 
 /// A record in JSON; an event as `--events` writes it.
@@ -171,17 +318,18 @@ pub fn record_json(record: &Record) -> Value {
     }
 }
 
-/// One record as a line of text: where, what, and its fields.
+/// A record that is no event as a line of text: where, what, and its fields.
 fn line(value: &Value) -> String {
     let number = |name: &str| match value.get(name) {
         Some(number) => number.to_string(),
         None => "-".to_owned(),
     };
+    let time = value.get("time_ns").and_then(Value::as_u64).map_or_else(|| "-".to_owned(), seconds);
     let what = value.get("event").or_else(|| value.get("record")).and_then(Value::as_str);
     let what = what.unwrap_or("?");
-    let mut text = format!("{:>16} {:>12}  {what:<10}", number("step"), number("seq"));
+    let mut text = format!("{:>10} {:>14} {time:>14}  {what}", number("seq"), number("step"));
     for (name, value) in value.as_object().into_iter().flatten() {
-        if !matches!(name.as_str(), "step" | "seq" | "event" | "record") {
+        if !matches!(name.as_str(), "step" | "seq" | "time_ns" | "event" | "record") {
             let _ = write!(text, " {name}={}", field(name, value));
         }
     }

@@ -17,11 +17,13 @@ use crate::schema::table;
 use crate::varint::is_crc;
 
 mod load;
+mod moment;
 mod records;
 mod scan;
 mod verify;
 
 pub use load::{KeyframeInfo, Loaded};
+pub use moment::Moment;
 pub(crate) use records::time_of;
 pub use records::{Events, Records};
 pub use verify::Verified;
@@ -187,6 +189,15 @@ impl Reader {
         self.last
     }
 
+    /// Position and guest time at which it begins.
+    #[must_use]
+    pub fn first(&self) -> (Position, u64) {
+        let keyframe = self.infos.first().map(|keyframe| (keyframe.at, keyframe.time_ns));
+        let record = self.all().find(|entry| entry.meta.is(ChunkKind::Records));
+        let record = record.map(|entry| (entry.meta.first, entry.meta.first_ns));
+        keyframe.into_iter().chain(record).min().unwrap_or_default()
+    }
+
     /// Bytes of the file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -203,6 +214,12 @@ impl Reader {
     #[must_use]
     pub fn chunks(&self, kind: ChunkKind) -> usize {
         self.all().filter(|entry| entry.meta.is(kind)).count()
+    }
+
+    /// Bytes of all chunks of a kind, their headers among them.
+    #[must_use]
+    pub fn bytes_of(&self, kind: ChunkKind) -> u64 {
+        self.all().filter(|entry| entry.meta.is(kind)).map(|entry| entry.meta.len()).sum()
     }
 
     /// A keyframe with more bytes of memory than this is refused.

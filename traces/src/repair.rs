@@ -18,13 +18,13 @@ use crate::writer::{WriteError, Writer};
 #[derive(Debug, Error)]
 pub enum CopyError {
     /// The old one cannot be opened.
-    #[error("{0}")]
+    #[error(transparent)]
     Open(#[from] OpenError),
     /// Or not be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Read(#[from] ReadError),
     /// The new one cannot be written.
-    #[error("{0}")]
+    #[error(transparent)]
     Write(#[from] WriteError),
     /// The old one has nothing there.
     #[error("the recording ends at step {}", last.step)]
@@ -174,7 +174,8 @@ impl Copy<'_> {
                 Err(error) => return Err(error.into()),
             };
             let frame = self.frame(index, &loaded);
-            self.writer.keyframe(&mut self.packer.pack(frame))?;
+            let hash = self.source.keyframes()[index].hash;
+            self.writer.keyframe(&mut self.packer.pack_copy(frame, hash))?;
             self.before = Some(index);
             self.n_keyframes += 1;
         }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::trace::{Ask, Cat, Cut, Info, Repair, Trace, VerifyFile};
 use crate::values::{Disk, RtcBase, Seed, Size};
+
+mod trace;
 
 /// Run, watch and debug delegated RISC-V virtual machines.
 ///
@@ -25,7 +28,8 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 the guest ended well, 1 it reported failure or was stopped, a script still expected \
-something or --events could not be written, 2 usage or bad input, 3 internal error, \
+something, --events or --record could not be written, a recording is damaged or nothing was found \
+in it, 2 usage or bad input, 3 internal error, or a replay that is another run, \
 124 --max-steps reached, 130 interrupted.";
 
 /// What to do.
@@ -170,29 +174,6 @@ pub(crate) struct Replay {
     #[arg(long, default_value_t = hart::BLOCKS_DEFAULT, value_name = "N",
           value_parser = parse_blocks)]
     pub(crate) blocks: usize,
-}
-
-/// Verbs of `trace`.
-#[derive(Subcommand, Debug)]
-pub(crate) enum Trace {
-    /// Ask a recording: who wrote this, when was that executed, which exits were there
-    #[command(after_help = timeline::GRAMMAR)]
-    Ask(Ask),
-}
-
-/// Options of `trace ask`.
-#[derive(Args, Debug)]
-pub(crate) struct Ask {
-    /// Recording
-    pub(crate) file: PathBuf,
-
-    /// The question, such as: last-write gpa:0x80200000 @50%
-    #[arg(required = true, trailing_var_arg = true)]
-    pub(crate) question: Vec<String>,
-
-    /// Folder with the images that were run, if they are not where they were
-    #[arg(long, value_name = "DIR")]
-    pub(crate) images: Option<PathBuf>,
 }
 
 /// What is booted, and on what.

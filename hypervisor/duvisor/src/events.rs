@@ -14,8 +14,8 @@ use tracing::{debug, error, warn};
 
 use crate::confine;
 
-/// Raised whenever the shape of a line changes.
-const SCHEMA_VERSION: u32 = 1;
+/// The first line; its version is raised whenever the shape of a line changes.
+pub(crate) const SCHEMA_LINE: &str = "{\"schema\":\"duvisor-events\",\"version\":1}\n";
 
 /// Events that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +64,7 @@ impl JsonLines {
             stop: stop.iter().map(|flag| Arc::clone(flag)).collect(),
             line: Vec::new(),
         };
-        lines.line =
-            format!("{{\"schema\":\"duvisor-events\",\"version\":{SCHEMA_VERSION}}}\n").into();
+        lines.line.extend_from_slice(SCHEMA_LINE.as_bytes());
         lines.write_line();
         Ok(lines)
     }

@@ -22,6 +22,7 @@ mod setup;
 mod signals;
 mod threads;
 mod trace;
+mod trace_file;
 mod values;
 
 use std::io::{self, IsTerminal, Write};
@@ -38,6 +39,7 @@ use tracing::{error, info};
 
 use args::{Cli, Verb};
 use events::EventsError;
+use recording::RecordError;
 
 /// What the run was for did not happen, or not all of it.
 const EXIT_FINDINGS: u8 = 1;
@@ -66,7 +68,7 @@ fn main() -> ExitCode {
 
 /// The exit code that tells an error.
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<EventsError>() {
+    if error.is::<EventsError>() || error.is::<RecordError>() {
         return EXIT_FINDINGS;
     }
     match error.downcast_ref() {

@@ -108,12 +108,12 @@ fn log_end(stop: &Stop, overview: &Overview, took: Duration) {
     let steps: u64 = overview.vcpus.iter().map(|vcpu| vcpu.steps).sum();
     let exits: u64 = overview.vcpus.iter().map(|vcpu| vcpu.stats.total()).sum();
     let Overview { time_ns, n_resets, driver_calls, .. } = *overview;
-    info!(?took, steps, exits, time_ns, n_resets, driver_calls, "{}", report::reason(stop));
+    info!(?took, steps, exits, time_ns, n_resets, driver_calls, "{stop}");
 }
 
 /// Says why a run ended, and what of its script did not happen.
 pub(crate) fn tell_end(ended: &Ended) {
-    say::note(&format!("duvisor: {}", report::reason(&ended.stop)));
+    say::note(&format!("duvisor: {}", ended.stop));
     if let Some(text) = &ended.unheard {
         warn!("the script still expected {text:?}");
         say::note(&format!("duvisor: the script still expected {text:?}"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use devices::virtio::block::Seen;
-use session::Sink;
+use session::{Sink, Stop};
 use timeline::{Difference, Divergence, Grain, Player, Source, Verified};
 use traces::{Reader, Record};
 use tracing::{info, warn};
@@ -19,7 +19,7 @@ use crate::console::Printer;
 use crate::events::JsonLines;
 use crate::host::host_now;
 use crate::recipe::Recipe;
-use crate::{EXIT_FINDINGS, EXIT_INTERNAL, EXIT_INTERRUPTED, args, disk, report, say, signals};
+use crate::{EXIT_FINDINGS, EXIT_INTERNAL, EXIT_INTERRUPTED, args, disk, say, signals};
 
 /// A recording, and everything that it needs.
 pub(crate) struct Opened {
@@ -190,7 +190,7 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
 fn tell_verified(verified: &Verified, opened: &Opened) {
     let Verified { at, time_ns, events, states, .. } = verified;
     let end = match (&verified.stop, opened.reader.end()) {
-        (Some(stop), _) => report::reason(stop),
+        (Some(stop), _) => stop.to_string(),
         (None, Some(_)) => "the recording ends here".to_owned(),
         (None, None) => "the recording breaks off here".to_owned(),
     };
@@ -247,7 +247,8 @@ fn visit(
 /// A divergence, with both sides and what was before.
 pub(crate) fn divergence_text(divergence: &Divergence) -> String {
     let Divergence { at, good, pcs, difference, before } = divergence;
-    let mut lines: Vec<String> = before.iter().map(|event| format!("  {event:?}")).collect();
+    let mut lines: Vec<String> =
+        before.iter().map(|event| format!("  {}", traces::event_line(event))).collect();
     let pcs: Vec<String> = pcs.iter().map(|pc| format!("{pc:#x}")).collect();
     lines.push(format!(
         "duvisor: the replay is another run: noticed at step {}, event {} (pc {}); up to step \
@@ -262,8 +263,8 @@ pub(crate) fn divergence_text(divergence: &Divergence) -> String {
     let none = || "nothing".to_owned();
     lines.push(match difference {
         Difference::Event { recorded, replayed } => sides(
-            recorded.as_ref().map_or_else(none, |event| format!("{event:?}")),
-            replayed.as_ref().map_or_else(none, |event| format!("{event:?}")),
+            recorded.as_deref().map_or_else(none, traces::event_line),
+            replayed.as_deref().map_or_else(none, traces::event_line),
         ),
         Difference::State { recorded, replayed } => {
             let hex = |hash: &traces::StateHash| {
@@ -275,8 +276,8 @@ pub(crate) fn divergence_text(divergence: &Divergence) -> String {
         }
         Difference::Input => "  an input was due that the guest did not ask for".to_owned(),
         Difference::End { recorded, replayed } => sides(
-            report::reason(recorded),
-            replayed.as_ref().map_or_else(|| "goes on".to_owned(), report::reason),
+            recorded.to_string(),
+            replayed.as_ref().map_or_else(|| "goes on".to_owned(), Stop::to_string),
         ),
     });
     lines.join("\n")

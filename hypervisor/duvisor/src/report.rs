@@ -101,21 +101,6 @@ fn rows(overview: &Overview) -> Vec<Row> {
     rows
 }
 
-/// Why the run ended, in a sentence without a full stop.
-pub(crate) fn reason(stop: &Stop) -> String {
-    match stop {
-        Stop::PowerOff => "the guest powered off".to_owned(),
-        Stop::Failed { code } => format!("the guest reported failure {code}"),
-        Stop::Reset => "the guest asked for a reset (--no-reboot)".to_owned(),
-        Stop::StepLimit => "--max-steps was reached".to_owned(),
-        Stop::Deadlock => "every vCPU waits, no timer is set and no input can come".to_owned(),
-        Stop::Killed { reason } => format!("the driver stopped the VM: {reason}"),
-        Stop::Crashed { reason } => format!("the VM plane stopped the VM: {reason}"),
-        Stop::User => "stopped by the user".to_owned(),
-        _ => format!("{stop:?}"),
-    }
-}
-
 /// The exit code that tells it.
 pub(crate) fn exit_code(stop: &Stop) -> u8 {
     match stop {

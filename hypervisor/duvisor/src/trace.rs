@@ -5,25 +5,30 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow};
-use timeline::{Answer, Hit, Pool, Question, describe};
+use timeline::{Answer, Hit, Pool, Question, What, describe};
 
 use crate::args::{Ask, Trace};
 use crate::replay::{self, Teller};
-use crate::{EXIT_FINDINGS, EXIT_INTERRUPTED, say, signals};
+use crate::{EXIT_FINDINGS, EXIT_INTERRUPTED, say, signals, trace_file};
 
 /// Players that look at the same time.
 const PLAYERS_MAX: usize = 4;
 
 /// Carries out a verb of `trace`; gives the exit code.
 pub(crate) fn run(verb: &Trace) -> Result<u8> {
-    let stop = Arc::new(AtomicBool::new(false));
-    signals::set_on_end(&[&stop])?;
     match verb {
-        Trace::Ask(options) => ask(options, &stop),
+        Trace::Info(options) => trace_file::info(options),
+        Trace::Cat(options) => trace_file::cat(options),
+        Trace::Ask(options) => ask(options),
+        Trace::Verify(options) => trace_file::verify(options),
+        Trace::Repair(options) => trace_file::repair(options),
+        Trace::Cut(options) => trace_file::cut(options),
     }
 }
 
-fn ask(options: &Ask, stop: &Arc<AtomicBool>) -> Result<u8> {
+fn ask(options: &Ask) -> Result<u8> {
+    let stop = &Arc::new(AtomicBool::new(false));
+    signals::set_on_end(&[stop])?;
     let question: Question =
         options.question.join(" ").parse().map_err(|error: String| anyhow!(error))?;
     let opened = replay::open(&options.file, options.images.as_deref())?;
@@ -76,6 +81,9 @@ fn print(answer: &Answer) -> std::io::Result<usize> {
 }
 
 fn line(hit: &Hit) -> String {
+    if matches!(hit.what, What::Event(_)) {
+        return format!("step {} {}", hit.step, describe(hit));
+    }
     let hart = hit.hart.map_or_else(|| "-".to_owned(), |hart| hart.to_string());
     format!("step {} vcpu {hart} pc {:#x} {}", hit.step, hit.pc, describe(hit))
 }

@@ -17,6 +17,7 @@ mod script;
 mod sink;
 mod stats;
 mod stream;
+mod text;
 mod view;
 
 pub use command::{Answer, Capabilities, Command, Disconnected, Reply, Request, Session};

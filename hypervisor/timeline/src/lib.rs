@@ -30,7 +30,7 @@ pub use checkpoints::{Chain, Grain, Mark};
 pub use error::TravelError;
 pub use looking::{Hit, Looking, Predicate, What};
 pub use player::{Player, Progress, Source};
-pub use point::Point;
+pub use point::{Point, share};
 pub use pool::{Pool, Wanted, Window};
 pub use question::{
     Answer, GRAMMAR, LIMIT_DEFAULT, Place, Question, Space, Subject as Asked, describe,

@@ -6,10 +6,23 @@ use machine::PAGE;
 use state::Damaged;
 
 use crate::base;
+use crate::error::TravelError;
 use crate::subject::Subject;
 
+/// Takes a subject to a keyframe, at this step.
+pub(crate) fn go(
+    subject: &mut dyn Subject,
+    base: &[base::Page],
+    loaded: &traces::Loaded,
+    step: u64,
+) -> Result<(), TravelError> {
+    let damaged = |damaged| TravelError::Keyframe { step, damaged };
+    put(subject, base, loaded).map_err(damaged)?;
+    state::load(subject, &loaded.state).map_err(damaged)
+}
+
 /// Puts all of a keyframe's pages where they belong, over what was loaded at the begin.
-pub(crate) fn put(
+fn put(
     subject: &mut dyn Subject,
     base: &[base::Page],
     loaded: &traces::Loaded,

@@ -129,9 +129,7 @@ impl Player {
         let frame = self.reader.keyframes().get(index).ok_or(TravelError::NoKeyframe)?;
         let step = frame.at.step;
         let loaded = self.reader.load(index)?;
-        let damaged = |damaged| TravelError::Keyframe { step, damaged };
-        place::put(&mut *self.subject, &self.base, &loaded).map_err(damaged)?;
-        state::load(&mut *self.subject, &loaded.state).map_err(damaged)?;
+        place::go(&mut *self.subject, &self.base, &loaded, step)?;
         self.chain = Chain::begin(&mut *self.subject, self.grain.budget);
         self.arrived();
         Ok(())

@@ -72,6 +72,13 @@ fn scaled(text: &str, unit: u64) -> Option<u64> {
     whole.checked_add(u64::try_from(part).ok()?)
 }
 
+/// The step at so many millionths of the way from one step to another.
+#[must_use]
+pub fn share(first: u64, last: u64, millionths: u64) -> u64 {
+    let steps = u128::from(last - first) * u128::from(millionths) / 1_000_000;
+    first + u64::try_from(steps).unwrap_or(0)
+}
+
 impl Player {
     /// Goes to a point.
     ///
@@ -89,10 +96,7 @@ impl Player {
                     "step {step} is not recorded: {range} are"
                 )));
             }
-            Point::Millionths(part) => {
-                let steps = u128::from(last - first) * u128::from(part) / 1_000_000;
-                self.seek(first + u64::try_from(steps).unwrap_or(0), progress)
-            }
+            Point::Millionths(part) => self.seek(share(first, last, part), progress),
             Point::Time(time_ns) => self.seek_time(time_ns, progress),
             Point::Event(seq) => self.seek_event(seq, progress),
         }?;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use hart::{Access, Watch};
+use hart::{Access, Watch, Writer};
 use isa::Csr;
 use session::{Event, ExitKind, Outcome, VmState};
 
@@ -409,9 +409,17 @@ pub fn describe(hit: &Hit) -> String {
             format!("{what} at {:#x}", access.address)
         }
         What::Write { hpa, len, old, new, writer } => {
-            format!("{writer:?} wrote {len} bytes at hpa {hpa:#x}: {old:#x} -> {new:#x}")
+            let writer = match writer {
+                Writer::Hart => "the hart",
+                Writer::Walker => "the page walker",
+                Writer::Dma => "a device",
+                Writer::VmPlane => "the VM plane",
+                Writer::Debugger => "a debugger",
+                Writer::Loader => "the loader",
+            };
+            format!("{writer} wrote {len} bytes at hpa {hpa:#x}: {old:#x} -> {new:#x}")
         }
         What::Csr { old, new } => format!("{old:#x} -> {new:#x}"),
-        What::Event(event) => format!("{event:?}"),
+        What::Event(event) => format!("#{} {event}", event.position().seq),
     }
 }

@@ -9,6 +9,7 @@ use traces::{MemoryHash, Reader, StateHash};
 
 use crate::base;
 use crate::error::TravelError;
+use crate::place;
 use crate::player::{Progress, Source};
 use crate::subject::{Around, Rest, Subject};
 use crate::tape::Tape;
@@ -131,9 +132,11 @@ impl Check<'_, '_> {
             reader.keyframes().iter().map(|frame| (frame.at, frame.hash)).collect();
         let (last, end) = (reader.last().0, reader.end().cloned());
         let (first, _) = *frames.first().ok_or(TravelError::NoKeyframe)?;
-        let recorded = reader.events(Position::default()).peekable();
+        let loaded = if first.step > 0 { Some(reader.load(0)?) } else { None };
+        let recorded = reader.events(first).peekable();
         let mut comparing = Comparing { recorded, before: VecDeque::new(), events: 0, found: None };
-        self.begin(subject, first.step, &mut comparing, sinks)?;
+        let begin = loaded.as_ref().map(|loaded| (loaded, first.step));
+        self.begin(subject, begin, &mut comparing, sinks)?;
         let mut frames = frames.into_iter().peekable();
         let differs = loop {
             if let Some(difference) = comparing.found.take() {
@@ -196,17 +199,31 @@ impl Check<'_, '_> {
         }
     }
 
-    /// The images are loaded, as the recorder did it.
+    /// The images are loaded, as the recorder did it; and what a recording begins with that goes
+    /// on from somewhere.
     fn begin(
         &mut self,
         subject: &mut dyn Subject,
-        step: u64,
+        loaded: Option<(&traces::Loaded, u64)>,
         comparing: &mut Comparing<'_>,
         sinks: &mut [&mut dyn Sink],
     ) -> Result<(), TravelError> {
-        self.step_to(subject, step, comparing, sinks);
-        for (page, content) in base::pages(subject) {
-            self.memory.update(base::ram(page), Some(&content));
+        let base = match loaded {
+            Some(_) => base::load(subject),
+            None => {
+                self.step_to(subject, 0, comparing, sinks);
+                base::pages(subject)
+            }
+        };
+        for (page, content) in &base {
+            self.memory.update(base::ram(*page), Some(content));
+        }
+        if let Some((loaded, step)) = loaded {
+            place::go(subject, &base, loaded, step)?;
+            for (id, content) in loaded.pages() {
+                self.memory.update(id, content);
+            }
+            self.tape.seek(subject.position());
         }
         subject.machine_mut().memory_mut().track(Tracking::Numbers);
         if let Some(overlay) = subject.overlay() {

@@ -25,6 +25,8 @@ mod programs;
 #[cfg(test)]
 mod pty;
 #[cfg(test)]
+mod recordings;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod terminal;

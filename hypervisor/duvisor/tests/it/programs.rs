@@ -115,3 +115,23 @@ pub(crate) const LOOKS_AT_A1: &[u32] = &[
     0x0062_a023, // sw t1, 0(t0)
     0x0000_006f, // jal zero, 0
 ];
+
+/// Fills 16 MiB with numbers that cannot be made smaller, then jumps to itself for ever.
+pub(crate) const FILLS_MEMORY: &[u32] = &[
+    0x8100_0437, // lui s0, 0x81000
+    0x0204_1413, // slli s0, s0, 32
+    0x0204_5413, // srli s0, s0, 32
+    0x0100_04b7, // lui s1, 0x1000
+    0x0094_04b3, // add s1, s0, s1
+    0x0010_0293, // addi t0, zero, 1
+    0x00d2_9313, // slli t1, t0, 13
+    0x0062_c2b3, // xor t0, t0, t1
+    0x0072_d313, // srli t1, t0, 7
+    0x0062_c2b3, // xor t0, t0, t1
+    0x0112_9313, // slli t1, t0, 17
+    0x0062_c2b3, // xor t0, t0, t1
+    0x0054_3023, // sd t0, 0(s0)
+    0x0084_0413, // addi s0, s0, 8
+    0xfe94_60e3, // bltu s0, s1, -32
+    0x0000_006f, // jal zero, 0
+];
