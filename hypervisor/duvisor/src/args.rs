@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::snapshot::{Restore, Save, Snapshot};
 pub(crate) use self::trace::{Ask, Cat, Cut, Info, Repair, Trace, VerifyFile};
 use crate::values::{Disk, RtcBase, Seed, Size};
 
+mod snapshot;
 mod trace;
 
 /// Run, watch and debug delegated RISC-V virtual machines.
@@ -53,6 +55,9 @@ pub(crate) enum Verb {
     /// Look into recordings
     #[command(subcommand)]
     Trace(Trace),
+    /// Save a moment of a recording, and go on from one with other inputs
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     /// List, fetch and find guests
     #[command(subcommand)]
     Guest(Guest),
@@ -101,6 +106,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) boot: Boot,
     #[command(flatten)]
+    pub(crate) conditions: Conditions,
+    #[command(flatten)]
     pub(crate) world: World,
 }
 
@@ -128,6 +135,8 @@ pub(crate) struct Machine {
 
     #[command(flatten)]
     pub(crate) boot: Boot,
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
     #[command(flatten)]
     pub(crate) world: World,
 }
@@ -213,6 +222,23 @@ pub(crate) struct Boot {
     pub(crate) dump_dtb: Option<PathBuf>,
 }
 
+/// What decides a run besides its guest and its inputs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Determinism and output")]
+pub(crate) struct Conditions {
+    /// Seed of the entropy device: a number, or "host" for one from this machine
+    #[arg(long, default_value = "0", value_name = "N|host")]
+    pub(crate) seed: Seed,
+
+    /// What the guest's clock says at its start: seconds since 1970, or "host"
+    #[arg(long, default_value = "1767225600", value_name = "SECONDS|host")]
+    pub(crate) rtc_base: RtcBase,
+
+    /// Steps for which a vCPU runs before the next one has its turn
+    #[arg(long, default_value_t = 10_000, value_name = "STEPS", value_parser = parse_steps)]
+    pub(crate) quantum: u64,
+}
+
 /// What the run is told of the outside, and what it tells.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Determinism and output")]
@@ -237,21 +263,9 @@ pub(crate) struct World {
     #[arg(long)]
     pub(crate) digest: bool,
 
-    /// Seed of the entropy device: a number, or "host" for one from this machine
-    #[arg(long, default_value = "0", value_name = "N|host")]
-    pub(crate) seed: Seed,
-
-    /// What the guest's clock says at its start: seconds since 1970, or "host"
-    #[arg(long, default_value = "1767225600", value_name = "SECONDS|host")]
-    pub(crate) rtc_base: RtcBase,
-
     /// Type what a file says: lines `expect TEXT`, `send TEXT`, `sleep 100ms`, `# comment`
     #[arg(long, value_name = "FILE")]
     pub(crate) script: Option<PathBuf>,
-
-    /// Steps for which a vCPU runs before the next one has its turn
-    #[arg(long, default_value_t = 10_000, value_name = "STEPS", value_parser = parse_steps)]
-    pub(crate) quantum: u64,
 
     /// Do not wait where the guest waits: guest time jumps to its next timer
     #[arg(long)]

@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Machine) -> Result<u8> {
     let signature = options.signature.as_deref();
     let signature =
         signature.map(|path| Signature::create(path, &recipe.symbols()?)).transpose()?;
-    let recorder = recording::start(&recipe, &options.world)?;
+    let recorder = recording::start(|id| recipe.header(id), &options.world)?;
     let disk = options.boot.disk.as_ref();
     let headless = sandbox::Ui::Headless;
     let confine = Confine::new(options.no_sandbox, headless, disk, recorder.is_some());
@@ -73,10 +73,10 @@ fn recipe(options: &Machine) -> Result<Recipe> {
         memory: boot.mem.map_or(DEFAULT_MEMORY, |size| size.0),
         // A standard machine, unless DV-ext is asked for: nobody's program expects it.
         isa: setup::extensions(boot.isa.as_deref(), Extensions::ALL.without(Ext::Xdv))?,
-        quantum: options.world.quantum,
+        quantum: options.conditions.quantum,
         cmdline: boot.append.clone().unwrap_or_default(),
-        seed: setup::seed(&options.world)?,
-        rtc_base_ns: setup::rtc_base_ns(&options.world),
+        seed: setup::seed(&options.conditions)?,
+        rtc_base_ns: setup::rtc_base_ns(&options.conditions),
         reboot: true,
         images,
         disk: boot.disk.clone(),

@@ -20,6 +20,7 @@ mod run;
 mod say;
 mod setup;
 mod signals;
+mod snapshot;
 mod threads;
 mod trace;
 mod trace_file;
@@ -37,7 +38,7 @@ use clap::{CommandFactory, Parser};
 use monitor::MonitorError;
 use tracing::{error, info};
 
-use args::{Cli, Verb};
+use args::{Cli, Snapshot, Verb};
 use events::EventsError;
 use recording::RecordError;
 
@@ -86,6 +87,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Verb::Record(record) => run::record(record),
         Verb::Replay(replay) => replay::run(replay),
         Verb::Trace(verb) => trace::run(verb),
+        Verb::Snapshot(verb) => snapshot::run(verb),
         Verb::Machine(machine) => machine_mode::run(machine),
         Verb::Guest(verb) => {
             let stop = Arc::new(AtomicBool::new(false));
@@ -117,7 +119,8 @@ fn start_log(path: &Path, verb: &Verb) -> Result<()> {
         .with_ansi(false)
         .with_target(false);
     if path == Path::new("-") {
-        let has_ui = matches!(verb, Verb::Run(run) if !run.headless);
+        let has_ui = matches!(verb, Verb::Run(run) if !run.headless)
+            || matches!(verb, Verb::Snapshot(Snapshot::Restore(restore)) if !restore.headless);
         if has_ui && io::stderr().is_terminal() {
             bail!("--log -: standard error is the terminal UI's; name a file, or add --headless");
         }

@@ -7,8 +7,9 @@ use std::thread::park_timeout;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devices::virtio::block::Seen;
 use session::Stop;
-use timeline::{Around, Full, OnFull, Recorded, Spacing, Subject};
+use timeline::{Around, Full, OnFull, Origin, Recorded, Spacing, Subject};
 use tracing::{info, warn};
 use vmm::AnyDisk;
 
@@ -30,6 +31,8 @@ pub(crate) struct RecordError {
 pub(crate) struct Recorder {
     path: PathBuf,
     writer: traces::Writer,
+    /// What a guest began with that has run already.
+    origin: Option<Origin>,
     with_events: bool,
     on_full: OnFull,
 }
@@ -48,18 +51,27 @@ pub(crate) fn open_disk(recipe: &Recipe, record: Option<&PathBuf>) -> Result<Opt
     Ok(Some(opened))
 }
 
-/// Creates the file of `--record`.
-pub(crate) fn start(recipe: &Recipe, world: &World) -> Result<Option<Recorder>> {
-    let Some(path) = &world.record else { return Ok(None) };
+/// A number that no other recording has.
+pub(crate) fn new_id() -> Result<[u8; 16]> {
     let mut id = [0; 16];
     let mut source = std::fs::File::open("/dev/urandom").context("opening /dev/urandom")?;
     std::io::Read::read_exact(&mut source, &mut id).context("reading /dev/urandom")?;
-    let writer = traces::Writer::create(path, &recipe.header(id))
+    Ok(id)
+}
+
+/// Creates the file of `--record`.
+pub(crate) fn start(
+    header: impl FnOnce([u8; 16]) -> traces::Header,
+    world: &World,
+) -> Result<Option<Recorder>> {
+    let Some(path) = &world.record else { return Ok(None) };
+    let writer = traces::Writer::create(path, &header(new_id()?))
         .with_context(|| format!("--record {}", path.display()))?;
     info!(path = %path.display(), "recording");
     Ok(Some(Recorder {
         path: path.clone(),
         writer,
+        origin: None,
         with_events: !world.inputs_only,
         on_full: match world.on_full {
             args::OnFull::Pause => OnFull::Pause,
@@ -70,15 +82,29 @@ pub(crate) fn start(recipe: &Recipe, world: &World) -> Result<Option<Recorder>> 
 }
 
 impl Recorder {
+    /// For a guest that goes on from somewhere; `seen` is what is known of its disk's image.
+    pub(crate) fn resuming(mut self, origin: Origin, seen: &[Seen]) -> Result<Self> {
+        for seen in seen {
+            timeline::put_on_record(&mut self.writer, seen)
+                .with_context(|| format!("--record {}", self.path.display()))?;
+        }
+        self.origin = Some(origin);
+        Ok(self)
+    }
+
     /// Starts the thread that packs.
     pub(crate) fn begin(self) -> Result<Begun> {
-        let Self { path, writer, with_events, on_full } = self;
+        let Self { path, writer, origin, with_events, on_full } = self;
         let mut started = Ok(());
         let spacing = Spacing::default();
         let recorder = timeline::Recorder::new(writer, with_events, spacing, |packer| {
             started = threads::start("packer", packer).map(drop);
         });
         started?;
+        let recorder = match origin {
+            Some(origin) => recorder.resuming(origin),
+            None => recorder,
+        };
         Ok(Begun { recorder, on_full, path })
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Opened {
     pub(crate) reader: Reader,
     pub(crate) recipe: Recipe,
     /// What was read of the disk's image.
-    seen: Vec<Seen>,
+    pub(crate) seen: Vec<Seen>,
     path: std::path::PathBuf,
     /// Something of it is lost.
     pub(crate) damaged: bool,

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Run) -> Result<u8> {
     let record = options.world.record.as_ref();
     let disk = recording::open_disk(&recipe, record)?;
     let mut subject = recipe.make(disk, &options.boot)?.subject();
-    let recorder = recording::start(&recipe, &options.world)?;
+    let recorder = recording::start(|id| recipe.header(id), &options.world)?;
     let ui = if options.headless { Ui::Headless } else { Ui::Terminal };
     let disk = options.boot.disk.as_ref();
     let confine = Confine::new(options.no_sandbox, ui, disk, recorder.is_some());
@@ -74,7 +74,8 @@ pub(crate) fn run(options: &Run) -> Result<u8> {
         confine::take_terminal();
         monitor::check_terminal()
             .map_err(|error| anyhow!("{error}: use --headless to run without one"))?;
-        return watched(options, &recipe.name, subject, recorder, confine);
+        let shown = Shown { name: &recipe.name, colors: options.colors, world: &options.world };
+        return watched(&shown, subject, recorder, confine);
     }
     let (ended, interrupted) = play::headless(&options.world, &mut *subject, recorder, confine)?;
     play::tell(&options.world, &summary(&ended));
@@ -99,10 +100,10 @@ fn recipe(options: &Run) -> Result<Recipe> {
         vcpus: options.vcpus.unwrap_or(loaded.vcpus),
         memory: loaded.memory,
         isa,
-        quantum: options.world.quantum,
+        quantum: options.conditions.quantum,
         cmdline: loaded.cmdline,
-        seed: setup::seed(&options.world)?,
-        rtc_base_ns: setup::rtc_base_ns(&options.world),
+        seed: setup::seed(&options.conditions)?,
+        rtc_base_ns: setup::rtc_base_ns(&options.conditions),
         reboot: !options.no_reboot,
         images: loaded.images,
         disk: options.boot.disk.clone(),
@@ -112,14 +113,20 @@ fn recipe(options: &Run) -> Result<Recipe> {
 }
 
 /// What is printed of a run that has ended.
-fn summary(ended: &Ended) -> String {
+pub(crate) fn summary(ended: &Ended) -> String {
     report::summary(&ended.overview) + &ended.digests()
 }
 
+/// A run with the terminal UI.
+pub(crate) struct Shown<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) colors: args::Colors,
+    pub(crate) world: &'a World,
+}
+
 /// The terminal UI in this thread, the VM in another one.
-fn watched(
-    options: &Run,
-    name: &str,
+pub(crate) fn watched(
+    shown: &Shown<'_>,
     mut subject: Box<dyn Subject>,
     recorder: Option<Recorder>,
     mut confine: Confine,
@@ -127,10 +134,10 @@ fn watched(
     let (stop, violated) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (mut client, mut server) =
         link(Capabilities { live: true, control: true, time_travel: false });
-    let script = setup::script(&options.world)?;
-    let pace = !options.world.warp;
+    let script = setup::script(shown.world)?;
+    let pace = !shown.world.warp;
     let quit = Arc::new(AtomicBool::new(false));
-    let World { events, digest, max_steps, .. } = &options.world;
+    let World { events, digest, max_steps, .. } = shown.world;
     let lines = JsonLines::new(events.as_deref(), *digest, &[&quit, &stop])?;
     let (vm_quit, max_steps) = (Arc::clone(&quit), *max_steps);
     confine.begin();
@@ -147,7 +154,7 @@ fn watched(
         subject.linger(&mut server);
         Some(ended)
     })?;
-    let monitor = Monitor::enter(monitor_options(options, name, &stop));
+    let monitor = Monitor::enter(monitor_options(shown, &stop));
     let monitor = monitor.context("the terminal UI")?;
     confine.close()?;
     go.send(()).context("the VM's thread is gone")?;
@@ -169,14 +176,14 @@ fn watched(
     let interrupted = matches!(outcome, Ok(Outcome::Stopped | Outcome::Kill));
     outcome.context("the terminal UI")?;
     play::tell_end(&ended);
-    play::tell(&options.world, &summary(&ended));
+    play::tell(shown.world, &summary(&ended));
     Ok(play::exit_code(&ended, interrupted))
 }
 
-fn monitor_options(options: &Run, name: &str, stop: &Arc<AtomicBool>) -> monitor::Options {
+fn monitor_options(shown: &Shown<'_>, stop: &Arc<AtomicBool>) -> monitor::Options {
     monitor::Options {
-        name: name.to_owned(),
-        colors: match options.colors {
+        name: shown.name.to_owned(),
+        colors: match shown.colors {
             args::Colors::Auto => Colors::Auto,
             args::Colors::None => Colors::None,
         },

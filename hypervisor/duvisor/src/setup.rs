@@ -9,7 +9,7 @@ use isa::Extensions;
 use session::Script;
 use tracing::{debug, info};
 
-use crate::args::World;
+use crate::args::{Conditions, World};
 use crate::confine;
 use crate::guest;
 use crate::values::{RtcBase, Seed};
@@ -22,8 +22,8 @@ fn host_ns() -> u64 {
 }
 
 /// The seed of the entropy device.
-pub(crate) fn seed(world: &World) -> Result<u64> {
-    match world.seed {
+pub(crate) fn seed(conditions: &Conditions) -> Result<u64> {
+    match conditions.seed {
         Seed::Number(seed) => Ok(seed),
         Seed::Host => {
             let mut bytes = [0; 8];
@@ -35,8 +35,8 @@ pub(crate) fn seed(world: &World) -> Result<u64> {
 }
 
 /// What the guest's clock says when guest time is zero.
-pub(crate) fn rtc_base_ns(world: &World) -> u64 {
-    match world.rtc_base {
+pub(crate) fn rtc_base_ns(conditions: &Conditions) -> u64 {
+    match conditions.rtc_base {
         RtcBase::Seconds(seconds) => seconds.saturating_mul(1_000_000_000),
         // Whole seconds, as an option could say it.
         RtcBase::Host => host_ns() / 1_000_000_000 * 1_000_000_000,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use machine::PAGE;
+use machine::{Memory, PAGE};
 use session::NoInputs;
 use traces::PageId;
 
@@ -37,6 +37,11 @@ pub(crate) fn load(subject: &mut dyn Subject) -> Vec<Page> {
 /// All pages of RAM that were ever written.
 pub(crate) fn pages(subject: &dyn Subject) -> Vec<Page> {
     let memory = subject.machine().platform().memory();
+    ram_pages(memory).filter_map(|(page, now)| Some((page, Arc::new(*now?)))).collect()
+}
+
+/// All pages of RAM; those that were never written are zero.
+pub(crate) fn ram_pages(memory: &Memory) -> impl Iterator<Item = (u32, Option<&[u8; PAGE]>)> {
     let n_pages = u32::try_from(memory.size() / PAGE).unwrap_or(u32::MAX);
-    (0..n_pages).filter_map(|page| Some((page, Arc::new(*memory.page(page)?)))).collect()
+    (0..n_pages).map(|page| (page, memory.page(page)))
 }

@@ -32,6 +32,14 @@ pub enum TravelError {
         /// Where the input belongs.
         at: Position,
     },
+    /// The run is over there: it cannot go on.
+    #[error("at step {step} the run is over ({stop}): expected an earlier moment")]
+    Over {
+        /// Where it ended.
+        step: u64,
+        /// Why.
+        stop: session::Stop,
+    },
     /// Another replica of the guest could not be made.
     #[error("another replica of the guest: {0}")]
     Replica(String),

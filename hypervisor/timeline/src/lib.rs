@@ -18,6 +18,7 @@ mod pool;
 mod question;
 mod recorder;
 mod seek;
+mod snapshot;
 mod subject;
 mod tape;
 mod verify;
@@ -36,6 +37,7 @@ pub use question::{
     Answer, GRAMMAR, LIMIT_DEFAULT, Place, Question, Space, Subject as Asked, describe,
 };
 pub use recorder::{Full, OnFull, Recorded, Recorder, Spacing};
+pub use snapshot::{Origin, Resumed, origin_text, put_on_record};
 pub use subject::{Around, Delegated, Rest, Subject, Vm};
 pub use tape::{Recording, Tape};
 pub use verify::{Difference, Divergence, Meddle, Verified, verify};

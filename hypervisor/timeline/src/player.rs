@@ -40,7 +40,7 @@ pub struct Player {
     pub(crate) grain: Grain,
     pub(crate) chain: Chain,
     /// What is in memory before the first step.
-    base: Vec<base::Page>,
+    pub(crate) base: Vec<base::Page>,
     /// For each keyframe the pages of RAM that were written since the one before.
     written: Vec<Vec<u32>>,
     /// The run ended here.

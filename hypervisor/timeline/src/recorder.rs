@@ -12,20 +12,17 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use devices::virtio::block::Seen;
 use machine::Tracking;
 use session::{Event, Inputs, Sink, Stop};
-use traces::{DiskBlock, End, Frame, InputRecord, Packed, Packer, StateHash, Writer};
+use traces::{End, Frame, InputRecord, Packed, Packer, StateHash, Writer};
 
 use crate::base;
+use crate::snapshot::{Origin, know, put_on_record, whole};
 use crate::subject::{Around, Rest, Subject};
 use crate::tape::Recording;
 
 /// Steps to wait where a keyframe is due and the one before is still being packed.
 const BUSY: u64 = 4 << 20;
-
-/// The disk's number: there is one.
-const DISK: u8 = 0;
 
 /// How densely keyframes lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +82,8 @@ pub struct Recorder {
     first_step: u64,
     next_step: u64,
     last_hash: Option<StateHash>,
+    /// What a subject began with that has run already.
+    origin: Option<Origin>,
     /// Why it ended early.
     failed: Option<traces::WriteError>,
 }
@@ -122,8 +121,16 @@ impl Recorder {
             first_step: 0,
             next_step: 0,
             last_hash: None,
+            origin: None,
             failed: None,
         }
+    }
+
+    /// For a subject that goes on from somewhere: its first keyframe has all that differs from
+    /// what was loaded at its begin.
+    #[must_use]
+    pub fn resuming(self, origin: Origin) -> Self {
+        Self { origin: Some(origin), ..self }
     }
 
     /// Runs a subject to its end and records it.
@@ -164,21 +171,32 @@ impl Recorder {
         self.end(subject, stop)
     }
 
-    /// The images are loaded and nothing has run: the first keyframe, without what was loaded.
+    /// The first keyframe, without what was loaded before the first step.
     fn begin(&mut self, subject: &mut dyn Subject, around: &mut Around<'_>, full: &mut Full<'_>) {
         let here = subject.position().step;
         self.first_step = here;
-        let _ = self.run_until(subject, around, here, full);
+        let (base, resumed) = match self.origin.take() {
+            Some(Origin(base)) => {
+                let frame = whole(subject, &base);
+                (base, Some(frame))
+            }
+            None => {
+                let _ = self.run_until(subject, around, here, full);
+                (base::pages(subject), None)
+            }
+        };
         if let Some(packer) = &self.to_packer {
             // A packer that is gone is noticed at the first keyframe.
-            let _ = packer.send(Work::Base(base::pages(subject)));
+            let _ = packer.send(Work::Base(base));
         }
         subject.machine_mut().memory_mut().track(Tracking::Numbers);
         if let Some(overlay) = subject.overlay() {
             overlay.track(true);
         }
-        self.send(frame_of(subject));
+        self.send(resumed.unwrap_or_else(|| frame_of(subject)));
         self.collect(true, full);
+        // What a recording has to begin with is not part of the budget.
+        self.keyframe_bytes = 0;
         self.next_step = here + self.spacing.min_steps;
     }
 
@@ -207,12 +225,7 @@ impl Recorder {
     fn disk_seen(&mut self, subject: &mut dyn Subject, full: &mut Full<'_>) {
         let Some(witness) = subject.witness() else { return };
         for seen in witness.take_seen() {
-            self.write(full, |writer| match &seen {
-                Seen::Block { block, hash } => {
-                    writer.disk_read(&DiskBlock { disk: DISK, block: *block, hash: *hash })
-                }
-                Seen::Page { page, before } => writer.pre_image(DISK, *page, &before[..]),
-            });
+            self.write(full, |writer| put_on_record(writer, &seen));
         }
     }
 
@@ -367,11 +380,7 @@ fn pack(work: &Receiver<Work>, packed: &SyncSender<Packed>) {
     let mut packer = Packer::new();
     while let Ok(work) = work.recv() {
         match work {
-            Work::Base(pages) => {
-                for (page, content) in pages {
-                    packer.know(base::ram(page), &content);
-                }
-            }
+            Work::Base(pages) => know(&mut packer, &pages),
             Work::Frame(frame) => {
                 if packed.send(packer.pack(frame)).is_err() {
                     return;

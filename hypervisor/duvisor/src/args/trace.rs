@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use timeline::Point;
 use traces::Shown;
 
-/// What a moment of a recording is, for the help of a verb that only reads files.
-const POINTS: &str = "\
+/// What a moment of a recording is, for the help of verbs.
+pub(super) const POINTS: &str = "\
 POINT is a step (1200000, 1.2M), a share (50%), a guest time (2.5s), an event (#4711), start, end";
 
 /// Verbs of `trace`.

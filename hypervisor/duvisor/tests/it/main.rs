@@ -27,6 +27,8 @@ mod pty;
 #[cfg(test)]
 mod recordings;
 #[cfg(test)]
+mod resumed;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod terminal;

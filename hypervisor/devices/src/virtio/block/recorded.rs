@@ -161,12 +161,13 @@ impl<B: Disk> Recorded<B> {
         self.read_image(first, &mut bytes)?;
         let found = (self.hash)(&bytes);
         self.checked.insert(block);
-        if !self.replays {
-            self.seen.push(Seen::Block { block, hash: found });
-        } else if let Some(recorded) = self.blocks.remove(&block) {
-            if recorded != found {
+        match self.blocks.remove(&block) {
+            Some(recorded) if recorded != found => {
                 self.trouble.get_or_insert(Trouble::Changed { block, recorded, found });
             }
+            Some(_) => {}
+            // Also in a replay, which may go on to what was never recorded.
+            None => self.seen.push(Seen::Block { block, hash: found }),
         }
         Ok(())
     }
