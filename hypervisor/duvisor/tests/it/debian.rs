@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::program::{Ran, duvisor, json_lines, run, scratch, scratch_with, text, variant};
+use crate::recordings::{fresh, replays};
 
 /// What makes the boot short; the last of two consoles is the shell's.
 const APPEND: &str = "console=ttyS0 quiet cryptomgr.notests";
@@ -203,4 +204,28 @@ fn a_disk_is_left_alone_unless_it_is_writable() {
     assert!(refused.out.contains("Read-only file system"), "{}", refused.out);
     assert!(!refused.out.contains("same\r\n"), "{}", refused.out);
     assert!(std::fs::read(&image).unwrap() == before, "the image changed");
+}
+
+/// In the middle of its boot, and where it has written to a disk whose image has changed since.
+#[test]
+fn a_recorded_boot_goes_on_from_its_middle_to_the_shell() {
+    if !fetched() {
+        return;
+    }
+    let Some(image) = image("resumed.img") else { return };
+    let disk = format!("{},rw", text(image));
+    let file = fresh("debian.dvt");
+    let script = disk_script("recorded-disk.script", "");
+    boot(&script, &["-c", "2", "--disk", &disk, "--record", &file]).ended(0);
+    let again = fresh("debian-again.dvt");
+    for (at, first) in [("30%", "expect ~ #\n"), ("97%", "")] {
+        let script = format!("{first}send echo; uname -m; nproc; poweroff -f\nexpect riscv64\n");
+        let script = scratch_with("resumed-shell.script", script);
+        let restore = ["snapshot", "restore", &file, "--at", at, "--headless", "--warp"];
+        let options = ["--max-steps", STEPS_MAX, "--script", &script, "--record", &again];
+        let ran = duvisor(&[&restore[..], &options].concat()).ended(0);
+        assert!(ran.out.contains("riscv64\r\n2\r\n"), "{at}: {}", ran.out);
+        replays(&again);
+        std::fs::remove_file(&again).unwrap();
+    }
 }
