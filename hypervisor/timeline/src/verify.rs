@@ -133,11 +133,13 @@ impl Check<'_, '_> {
         let (last, end) = (reader.last().0, reader.end().cloned());
         let (first, _) = *frames.first().ok_or(TravelError::NoKeyframe)?;
         let loaded = if first.step > 0 { Some(reader.load(0)?) } else { None };
-        let recorded = reader.events(first).peekable();
+        let from = if loaded.is_some() { first } else { Position::default() };
+        let recorded = reader.events(from).peekable();
         let mut comparing = Comparing { recorded, before: VecDeque::new(), events: 0, found: None };
         let begin = loaded.as_ref().map(|loaded| (loaded, first.step));
         self.begin(subject, begin, &mut comparing, sinks)?;
         let mut frames = frames.into_iter().peekable();
+        let ends_itself = end.as_ref().is_some_and(|end| end.stop != Stop::StepLimit);
         let differs = loop {
             if let Some(difference) = comparing.found.take() {
                 break Some(difference);
@@ -146,13 +148,22 @@ impl Check<'_, '_> {
                 break Some(Difference::Input);
             }
             let here = subject.position();
-            while let Some((at, hash)) = frames.next_if(|(at, _)| at.step <= here.step) {
+            let ends_here = here.step >= last.step && self.ended.is_none() && ends_itself;
+            // What leads to the end may make no step, and is then still to come.
+            let is_due = |at: &Position| at.step <= here.step && (*at <= here || !ends_here);
+            while let Some((at, hash)) = frames.next_if(|(at, _)| is_due(at)) {
                 if at.step == here.step && comparing.found.is_none() {
                     comparing.found = self.compare_state(subject, hash);
                 }
             }
             if comparing.found.is_some() {
                 continue;
+            }
+            if ends_here {
+                self.step_to(subject, here.step + 1, &mut comparing, sinks);
+                if self.ended.is_some() {
+                    continue;
+                }
             }
             if here.step >= last.step || self.ended.is_some() {
                 break None;

@@ -127,6 +127,7 @@ fn what_is_over_cannot_go_on_and_what_a_user_ended_can() {
     let waits = scratch_with("waits.elf", elf(WAITS_FOR_NOTHING));
     let file = fresh("waits.dvt");
     record(&waits, &file, &[]).ended(1);
+    replays(&file);
     let ran = restore(&file, &[]).ended(1);
     assert!(ran.err.contains("every vCPU waits"), "{ran:#?}");
 }
@@ -151,6 +152,7 @@ fn a_run_that_was_interrupted_goes_on_where_it_was() {
     drop(out);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(info(&file)["end"]["stop"], "user");
+    replays(&file);
     let again = fresh("interrupted-again.dvt");
     let script = scratch_with("interrupted.script", "send on\nexpect typed: on\nsend off\n");
     restore(&file, &["--script", &script, "--record", &again]).ended(0);

@@ -15,6 +15,8 @@ use sandbox::{Disk, Plan, SPARED, Ui, allowed};
 
 use crate::debian::{boot_args, disk_script, fetched, image, left_out};
 use crate::program::{duvisor, prebuilt, scratch, scratch_with, text};
+use crate::programs::FILLS_MEMORY;
+use crate::recordings::{fresh, replays};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_duvisor");
 
@@ -84,11 +86,12 @@ fn traced(trace: &Path, args: &[&str]) -> Command {
 
 #[track_caller]
 fn headless(name: &str, disk: Disk, args: &[&str], code: i32) {
+    let records = args.contains(&"--record");
     let trace = scratch(name);
     let output = traced(&trace, args).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    only_allowed(Plan { ui: Ui::Headless, disk, records: false }, &trace);
+    only_allowed(Plan { ui: Ui::Headless, disk, records }, &trace);
 }
 
 #[test]
@@ -106,6 +109,50 @@ fn a_headless_run_calls_what_is_on_the_list_and_nothing_else() {
     let program = text(prebuilt("hello"));
     let machine = ["machine", "--max-steps", "100000", &program];
     headless("machine.strace", Disk::None, &machine, 124);
+}
+
+/// Far enough for keyframes, and for room that is made for them; and a run that goes on.
+#[test]
+fn a_recorded_run_calls_what_is_on_the_list_and_nothing_else() {
+    if !strace() {
+        return;
+    }
+    let program = scratch_with("recorded-strace.elf", crate::programs::elf(FILLS_MEMORY));
+    let (file, again) = (fresh("strace.dvt"), fresh("strace-again.dvt"));
+    let disk = scratch_with("recorded-strace.img", vec![0; 1 << 20]);
+    let run = ["run", &program, "--headless", "--disk", &disk, "--record", &file];
+    let args = [&run[..], &["--max-steps", "120000000"]].concat();
+    headless("recorded.strace", Disk::Read, &args, 124);
+    let trace = std::fs::read_to_string(scratch("recorded.strace")).unwrap();
+    for call in ["fallocate(", "pwrite64(", "ftruncate("] {
+        assert!(trace.contains(call), "{call}");
+    }
+    replays(&file);
+    let restore = ["snapshot", "restore", &file, "--headless", "--record", &again];
+    let args = [&restore[..], &["--max-steps", "1000000"]].concat();
+    headless("resumed.strace", Disk::Read, &args, 124);
+    replays(&again);
+}
+
+#[test]
+fn a_recorded_run_with_the_terminal_ui_calls_what_is_on_the_list() {
+    if !strace() {
+        return;
+    }
+    let (file, again) = (fresh("ui.dvt"), fresh("ui-again.dvt"));
+    let plan = Plan { ui: Ui::Terminal, disk: Disk::None, records: true };
+    for args in [
+        &["run", "demo", "--record", &file][..],
+        &["snapshot", "restore", &file, "--record", &again],
+    ] {
+        let trace = scratch("ui-recorded.strace");
+        let mut run = Watched::start(traced(&trace, args));
+        run.expect("LIVE");
+        assert_eq!(run.quit(), Some(0));
+        only_allowed(plan, &trace);
+    }
+    replays(&file);
+    replays(&again);
 }
 
 #[test]
