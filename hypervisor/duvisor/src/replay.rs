@@ -230,7 +230,7 @@ fn visit(
     ));
     for vcpu in &overview.vcpus {
         say::line(&format!(
-            "vcpu {} {:?} {:?} pc {:#x} steps {}",
+            "vcpu {} {:?} {} pc {:#x} steps {}",
             vcpu.id.0, vcpu.state, vcpu.mode, vcpu.pc, vcpu.steps
         ));
     }

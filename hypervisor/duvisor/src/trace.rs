@@ -44,23 +44,25 @@ fn ask(options: &Ask) -> Result<u8> {
         answer => answer.with_context(|| format!("asking {}", options.file.display()))?,
     };
     let found = print(&answer).context("writing the answer")?;
-    if found < question.limit || found == 0 {
-        say::note(&format!("{found} found"));
-    } else {
-        say::note(&format!("the first {found}; limit N asks for more"));
+    match found {
+        None => {}
+        Some(found) if found > 0 && found >= question.limit => {
+            say::note(&format!("the first {found}; limit N asks for more"));
+        }
+        Some(found) => say::note(&format!("{found} found")),
     }
-    Ok(if opened.damaged || found == 0 { EXIT_FINDINGS } else { 0 })
+    Ok(if opened.damaged || found == Some(0) { EXIT_FINDINGS } else { 0 })
 }
 
-/// Prints an answer; says of how many things it is.
-fn print(answer: &Answer) -> std::io::Result<usize> {
+/// Prints an answer; says how many things it found, if it looked for some.
+fn print(answer: &Answer) -> std::io::Result<Option<usize>> {
     let mut out = std::io::stdout().lock();
     match answer {
         Answer::Hits(hits) => {
             for hit in hits {
                 writeln!(out, "{}", line(hit))?;
             }
-            Ok(hits.len())
+            Ok(Some(hits.len()))
         }
         Answer::Memory { step, bytes } => {
             writeln!(out, "step {step}")?;
@@ -68,14 +70,14 @@ fn print(answer: &Answer) -> std::io::Result<usize> {
                 let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
                 writeln!(out, "+{:04x}  {}", row * 16, hex.join(" "))?;
             }
-            Ok(bytes.len())
+            Ok(None)
         }
         Answer::Registers { step, values } => {
             writeln!(out, "step {step}")?;
             for (name, value) in values {
                 writeln!(out, "{name:<14} {value:#x}")?;
             }
-            Ok(values.len())
+            Ok(None)
         }
     }
 }
