@@ -63,8 +63,8 @@ impl Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ran {
     /// A hart halted in its turn: a trap that is to be reported, a breakpoint, a watchpoint, a
-    /// watched write, a CSR that changed. Unless it is parked or stopped now, the same hart goes on
-    /// with the rest of its turn.
+    /// watched write, a CSR that changed; or it may make no more steps. Unless it is parked or
+    /// stopped now, the same hart goes on with the rest of its turn.
     Woken {
         /// Which hart.
         hart: usize,
@@ -116,6 +116,8 @@ pub struct Machine {
     alarm_ns: Option<u64>,
     // For watchers; no part of the state.
     pub(crate) watches: bool,
+    /// A hart, and so many steps of it that it makes no more.
+    pub(crate) stop: Option<(usize, u64)>,
 }
 
 impl Machine {
@@ -141,6 +143,7 @@ impl Machine {
             now_ns: 0,
             alarm_ns: None,
             watches: false,
+            stop: None,
         }
     }
 
@@ -374,7 +377,13 @@ impl Machine {
                 self.schedule.end_turn();
                 continue;
             }
-            let room = turn.left.min(step_limit - self.steps);
+            let mut room = turn.left.min(step_limit - self.steps);
+            if self.watches {
+                room = room.min(self.steps_before_stop(turn.hart));
+                if room == 0 {
+                    return Ran::Woken { hart: turn.hart, halt: Halt::Limit };
+                }
+            }
             let (halt, steps) = self.run_hart(turn.hart, room);
             match halt {
                 Halt::Limit => {}

@@ -17,7 +17,7 @@ impl Machine {
     /// [`WRITES_KEPT`](crate::WRITES_KEPT) writes to be taken.
     pub fn watch_writes(&mut self, ranges: &[Range<u64>], stops: bool) {
         self.memory_mut().watch_writes(ranges, stops);
-        self.watches = self.platform().memory().is_watched() || self.follows_csr();
+        self.renew_watches();
     }
 
     /// Takes the writes that were logged, in their order.
@@ -35,12 +35,29 @@ impl Machine {
     pub fn watch_csr(&mut self, hart: usize, csr: Option<Csr>) -> Result<(), CannotWatch> {
         let (found, platform) = self.hart_mut(hart);
         found.follow_csr(platform, csr)?;
-        self.watches = self.platform().memory().is_watched() || self.follows_csr();
+        self.renew_watches();
         Ok(())
     }
 
-    fn follows_csr(&self) -> bool {
-        self.harts().iter().any(hart::Hart::follows_csr)
+    /// From now on [`Machine::run`] comes back with [`Halt::Limit`] where this hart has made so
+    /// many steps and would make the next one; with `None` no more.
+    pub fn stop_hart_after(&mut self, stop: Option<(usize, u64)>) {
+        self.stop = stop;
+        self.renew_watches();
+    }
+
+    /// Steps that a hart may make.
+    #[cold]
+    pub(crate) fn steps_before_stop(&self, hart: usize) -> u64 {
+        let stop = self.stop.filter(|(stopped, _)| *stopped == hart);
+        stop.map_or(u64::MAX, |(_, steps)| steps.saturating_sub(self.harts()[hart].steps()))
+    }
+
+    /// Whether anything is watched.
+    fn renew_watches(&mut self) {
+        let follows_csr = self.harts().iter().any(hart::Hart::follows_csr);
+        let watched = self.platform().memory().is_watched();
+        self.watches = watched || follows_csr || self.stop.is_some();
     }
 
     /// What was written in no step was written before the next one.

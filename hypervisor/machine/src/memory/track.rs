@@ -94,6 +94,10 @@ impl Memory {
     pub fn put_page(&mut self, page: u32, content: Option<&[u8; PAGE]>) {
         let page = page as usize;
         let was_touched = self.flags[page] & UNTOUCHED == 0;
+        // The host has not even given that memory yet.
+        if content.is_none() && !was_touched {
+            return;
+        }
         if content.is_some() != was_touched {
             self.flags[page] ^= UNTOUCHED;
             self.n_touched = self.n_touched + u64::from(!was_touched) - u64::from(was_touched);

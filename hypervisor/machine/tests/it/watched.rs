@@ -223,6 +223,35 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn a_hart_stops_before_the_step_that_it_may_not_make(
+        seed in prop::option::weighted(0.8, 0..1000_u64), n in 1..2000_u64, part in 0..100_u64,
+    ) {
+        let mut naive = fresh(seed);
+        let begin = harts(&naive)[0].0;
+        let mut before = Vec::new();
+        let first = naive.machine().steps();
+        step_by_step(&mut naive, n, |machine, (hart, _)| {
+            if hart == 0 {
+                before.push(machine.machine().steps() - 1);
+            }
+        });
+        let nth = part * before.len() as u64 / 100;
+        let Some(want) = before.get(usize::try_from(nth).unwrap()) else { return Ok(()) };
+        let mut machine = fresh(seed);
+        prop_assert_eq!(machine.machine().steps(), first);
+        machine.machine_mut().stop_hart_after(Some((0, begin + nth)));
+        prop_assert_eq!(run(&mut machine, n), Rest::Debug { hart: 0, halt: Halt::Limit });
+        prop_assert_eq!(machine.machine().steps(), *want);
+        machine.machine_mut().stop_hart_after(None);
+        run_through(&mut machine, first + n - want, |_, halt| panic!("{halt:?}"));
+        prop_assert!(digest(&machine) == digest(&naive), "stopping changes nothing");
+    }
+}
+
 const CSRS: [Csr; 14] = [
     Csr::MSTATUS,
     Csr::SSTATUS,
