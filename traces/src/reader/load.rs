@@ -1,6 +1,7 @@
 //! Keyframes: which there are, and the memory of a moment.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use session::Position;
 
@@ -195,7 +196,22 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]; another keyframe may be there still.
     pub fn load(&mut self, keyframe: usize) -> Result<Loaded, ReadError> {
-        self.load_pages(None, keyframe)
+        let loaded = self.load_some(keyframe, &|_| true, &mut || true)?;
+        Ok(loaded.unwrap_or_default())
+    }
+
+    /// The state at a keyframe, and the newest content of those pages that are wanted and were
+    /// ever written to. `go_on` is asked every few milliseconds; `None`: it said no.
+    ///
+    /// # Errors
+    /// [`ReadError`]; another keyframe may be there still.
+    pub fn load_some(
+        &mut self,
+        keyframe: usize,
+        wanted: &dyn Fn(PageId) -> bool,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Loaded>, ReadError> {
+        self.load_pages(None, keyframe, wanted, go_on)
     }
 
     /// The state at `to`, and the content there of every page that was written to after `from`.
@@ -203,27 +219,55 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]; another keyframe may be there still.
     pub fn load_between(&mut self, from: usize, to: usize) -> Result<Loaded, ReadError> {
-        self.load_pages(Some(from), to)
+        let loaded = self.load_pages(Some(from), to, &|_| true, &mut || true)?;
+        Ok(loaded.unwrap_or_default())
     }
 
-    fn load_pages(&mut self, after: Option<usize>, last: usize) -> Result<Loaded, ReadError> {
-        let first = after.map_or(Ok(0), |after| Ok(self.number(after)? + 1));
-        let loaded = self.try_load(first?, self.number(last)?);
+    fn load_pages(
+        &mut self,
+        after: Option<usize>,
+        last: usize,
+        wanted: &dyn Fn(PageId) -> bool,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Loaded>, ReadError> {
+        let first = after.map_or(Ok(0), |after| Ok(self.number(after)? + 1))?;
+        let loaded = self.try_load(first..=self.number(last)?, wanted, go_on);
         if let Err(ReadError::Damaged(damage)) = &loaded {
             self.note(&damage.clone());
         }
         loaded
     }
 
-    fn try_load(&self, first: usize, last: usize) -> Result<Loaded, ReadError> {
-        let found = &self.keyframes[last];
-        let mut placed: Vec<Placed> = Vec::new();
+    /// The saved state at a keyframe, without memory.
+    ///
+    /// # Errors
+    /// [`ReadError`]; another keyframe may be there still.
+    pub fn load_state(&self, keyframe: usize) -> Result<Vec<u8>, ReadError> {
+        self.state(&self.keyframes[self.number(keyframe)?])
+    }
+
+    fn try_load(
+        &self,
+        range: RangeInclusive<usize>,
+        wanted: &dyn Fn(PageId) -> bool,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Loaded>, ReadError> {
+        let found = &self.keyframes[*range.end()];
+        let most = self.limit / PAGE as u64;
+        let (mut placed, mut listed): (Vec<Placed>, Vec<Placed>) = (Vec::new(), Vec::new());
         // The newest first: a stable sort then keeps it before older ones.
-        for keyframe in (first..=last).rev() {
-            self.list(&self.keyframes[keyframe], &mut placed)?;
-            // The limit is for pages, each of which is listed many times.
+        for keyframe in range.rev() {
+            if !go_on() {
+                return Ok(None);
+            }
+            self.list(&self.keyframes[keyframe], &mut listed)?;
+            placed.extend(listed.drain(..).filter(|(id, _)| wanted(*id)));
+            // Each page is listed many times.
             if keyframe.is_multiple_of(8) {
                 newest(&mut placed);
+            }
+            if placed.len() as u64 > 8 * most {
+                return Err(ReadError::TooLarge { limit: self.limit });
             }
         }
         newest(&mut placed);
@@ -231,10 +275,13 @@ impl Reader {
         let mut places: Vec<u64> = placed.iter().filter_map(|(_, place)| *place).collect();
         places.sort_unstable();
         places.dedup();
-        loaded.contents = self.contents(&places, &found.entry)?;
+        let Some(contents) = self.contents(&places, &found.entry, go_on)? else {
+            return Ok(None);
+        };
+        loaded.contents = contents;
         let index = |place: Option<u64>| place.and_then(|place| places.binary_search(&place).ok());
         loaded.pages = placed.iter().map(|(id, place)| (*id, index(*place))).collect();
-        Ok(loaded)
+        Ok(Some(loaded))
     }
 
     fn state(&self, keyframe: &Keyframe) -> Result<Vec<u8>, ReadError> {
@@ -261,7 +308,12 @@ impl Reader {
     }
 
     /// Contents of some places in order; each blob is decompressed once.
-    fn contents(&self, places: &[u64], wanted_by: &Entry) -> Result<Vec<u8>, ReadError> {
+    fn contents(
+        &self,
+        places: &[u64],
+        wanted_by: &Entry,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
         let bytes = (places.len() * PAGE) as u64;
         if bytes > self.limit {
             return Err(ReadError::TooLarge { limit: self.limit });
@@ -269,6 +321,9 @@ impl Reader {
         let mut contents = Vec::new();
         let blob_of = |place: u64| place / BLOB_PAGES as u64;
         for group in places.chunk_by(|a, b| blob_of(*a) == blob_of(*b)) {
+            if !go_on() {
+                return Ok(None);
+            }
             let number = u32::try_from(blob_of(group[0])).unwrap_or(u32::MAX);
             let entry = self.blob(number, wanted_by)?;
             let raw = self.raw(&entry)?;
@@ -280,7 +335,7 @@ impl Reader {
                 contents.extend_from_slice(page.ok_or_else(damaged)?);
             }
         }
-        Ok(contents)
+        Ok(Some(contents))
     }
 }
 

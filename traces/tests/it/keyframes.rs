@@ -88,6 +88,35 @@ fn a_keyframe_is_loaded_with_all_pages_as_they_were() {
 }
 
 #[test]
+fn of_a_keyframe_only_wanted_pages_are_loaded_and_that_can_be_broken_off() {
+    let (file, frames) = (Scratch::new("wanted"), frames());
+    write(&file, &frames);
+    let (mut reader, _) = Reader::open(&file.0).unwrap();
+    for (index, (frame, memory)) in frames.iter().enumerate() {
+        let wanted = |id: PageId| id.page.is_multiple_of(3);
+        let mut looks = 0;
+        let mut count = || {
+            looks += 1;
+            true
+        };
+        let loaded = reader.load_some(index, &wanted, &mut count).unwrap().unwrap();
+        let pages = loaded.pages().filter_map(|(id, page)| Some((id, Arc::new(*page?))));
+        let all = memory.iter().filter(|(id, _)| wanted(**id));
+        assert_eq!(pages.collect::<Memory>(), all.map(|(id, page)| (*id, page.clone())).collect());
+        assert_eq!(reader.load_state(index).unwrap(), frame.state);
+        for enough in 0..looks {
+            let mut left: u32 = enough;
+            let mut go_on = || {
+                let go_on = left != 0;
+                left = left.saturating_sub(1);
+                go_on
+            };
+            assert!(reader.load_some(index, &wanted, &mut go_on).unwrap().is_none());
+        }
+    }
+}
+
+#[test]
 fn the_same_content_is_written_once_and_zeros_never() {
     let mut packer = Packer::new();
     let frame =
