@@ -158,6 +158,16 @@ impl Chain {
         self.points[index].images.iter().any(|image| pages.contains(&image.page))
     }
 
+    /// Marks every page of RAM that was written since the first checkpoint.
+    pub fn mark_written(&mut self, subject: &mut dyn Subject, written: &mut [bool]) {
+        self.settle(subject);
+        for image in self.points.iter().flat_map(|point| &point.images) {
+            if let Some(written) = written.get_mut(image.page as usize) {
+                *written = true;
+            }
+        }
+    }
+
     /// A checkpoint where the subject is.
     pub fn push(&mut self, subject: &mut dyn Subject) {
         if self.last_step() == subject.position().step {

@@ -10,6 +10,8 @@ mod base;
 mod bisect;
 mod checkpoints;
 mod error;
+mod home;
+mod kept;
 mod looking;
 mod place;
 mod player;
@@ -17,6 +19,7 @@ mod point;
 mod pool;
 mod question;
 mod recorder;
+mod scan;
 mod seek;
 mod snapshot;
 mod subject;
@@ -24,7 +27,7 @@ mod tape;
 mod verify;
 
 /// Version of what a keyframe holds: raised whenever the saved state of anything changes.
-pub const MODEL: u32 = 1;
+pub const MODEL: u32 = 2;
 
 pub use bisect::{bisect, same};
 pub use checkpoints::{Chain, Grain, Mark};

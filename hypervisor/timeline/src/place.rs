@@ -7,30 +7,34 @@ use state::Damaged;
 
 use crate::base;
 use crate::error::TravelError;
+use crate::kept;
 use crate::subject::Subject;
 
-/// Takes a subject to a keyframe, at this step.
+/// Takes a subject to a keyframe, at this step. Of its RAM these pages may be others now.
 pub(crate) fn go(
     subject: &mut dyn Subject,
     base: &[base::Page],
     loaded: &traces::Loaded,
+    changed: &[bool],
     step: u64,
 ) -> Result<(), TravelError> {
     let damaged = |damaged| TravelError::Keyframe { step, damaged };
-    put(subject, base, loaded).map_err(damaged)?;
-    state::load(subject, &loaded.state).map_err(damaged)
+    put(subject, base, loaded, changed).map_err(damaged)?;
+    kept::load(subject, &loaded.state).map_err(damaged)
 }
 
-/// Puts all of a keyframe's pages where they belong, over what was loaded at the begin.
+/// Puts those of a keyframe's pages that changed where they belong: as they were loaded, or else as
+/// they were at the begin.
 fn put(
     subject: &mut dyn Subject,
     base: &[base::Page],
     loaded: &traces::Loaded,
+    changed: &[bool],
 ) -> Result<(), Damaged> {
     let mut written = Vec::new();
     let memory = subject.machine_mut().memory_mut();
     let n_pages = memory.size() / PAGE;
-    let mut there = vec![false; n_pages];
+    let mut there: Vec<bool> = changed.iter().map(|changed| !changed).collect();
     for (id, content) in loaded.pages() {
         if id.space == base::DISK {
             written.push((id.page, content.map(|bytes| Arc::new(*bytes))));

@@ -7,13 +7,12 @@ use traces::Reader;
 use crate::base;
 use crate::checkpoints::{Chain, Grain};
 use crate::error::TravelError;
-use crate::looking::{Armed, Hit, Looking};
-use crate::place;
+use crate::home::Home;
 use crate::subject::{Around, Rest, Subject};
 use crate::tape::Tape;
 
-/// Steps between two looks at whether the user wants to go on: some milliseconds.
-const CHUNK: u64 = 1 << 20;
+/// Steps between two looks at whether the user wants to go on: a few milliseconds.
+pub(crate) const LOOK: u64 = 1 << 18;
 
 /// Is told how far something long has come, in steps; says whether to go on.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
@@ -39,10 +38,12 @@ pub struct Player {
     tape: Tape,
     pub(crate) grain: Grain,
     pub(crate) chain: Chain,
+    /// `None` where it is not known what is in memory.
+    pub(crate) home: Option<Home>,
     /// What is in memory before the first step.
     pub(crate) base: Vec<base::Page>,
     /// For each keyframe the pages of RAM that were written since the one before.
-    written: Vec<Vec<u32>>,
+    pub(crate) written: Vec<Vec<u32>>,
     /// The run ended here.
     pub(crate) ended: Option<Stop>,
     pub(crate) last: Position,
@@ -67,9 +68,10 @@ impl Player {
         let tape = Tape::new(reader.inputs()?);
         let written = (0..reader.keyframes().len()).map(|index| written(&reader, index));
         let written = written.collect::<Result<_, _>>()?;
+        let (home, ended) = (None, None);
         let mut player =
-            Self { subject, reader, tape, grain, chain, base, written, ended: None, last };
-        player.load(0)?;
+            Self { subject, reader, tape, grain, chain, home, base, written, ended, last };
+        player.load(0, &mut |_, _| true)?;
         Ok(player)
     }
 
@@ -119,29 +121,24 @@ impl Player {
         &mut self.reader
     }
 
+    /// The pages of RAM that were written before a keyframe, since the one before; rising.
+    #[must_use]
+    pub fn written(&self, keyframe: usize) -> &[u32] {
+        self.written.get(keyframe).map_or(&[], Vec::as_slice)
+    }
+
     /// The last keyframe at or before a step.
     pub(crate) fn keyframe_before(&self, step: u64) -> Option<usize> {
         self.reader.keyframes().partition_point(|frame| frame.at.step <= step).checked_sub(1)
     }
 
-    /// Goes to a keyframe.
-    pub(crate) fn load(&mut self, index: usize) -> Result<(), TravelError> {
-        let frame = self.reader.keyframes().get(index).ok_or(TravelError::NoKeyframe)?;
-        let step = frame.at.step;
-        let loaded = self.reader.load(index)?;
-        place::go(&mut *self.subject, &self.base, &loaded, step)?;
-        self.chain = Chain::begin(&mut *self.subject, self.grain.budget);
-        self.arrived();
-        Ok(())
-    }
-
     /// The subject was put somewhere.
-    fn arrived(&mut self) {
+    pub(crate) fn arrived(&mut self) {
         self.ended = None;
         self.tape.seek(self.subject.position());
     }
 
-    fn restore(&mut self, index: usize) -> Result<(), TravelError> {
+    pub(crate) fn restore(&mut self, index: usize) -> Result<(), TravelError> {
         let step = self.chain.first_step();
         let restored = self.chain.restore(&mut *self.subject, index);
         restored.map_err(|damaged| TravelError::Keyframe { step, damaged })?;
@@ -171,7 +168,7 @@ impl Player {
             None => step - here,
         };
         if from_keyframe < from_checkpoint {
-            self.load(keyframe)?;
+            self.load(keyframe, progress)?;
         } else if let Some(index) = checkpoint {
             self.restore(index)?;
         }
@@ -180,8 +177,8 @@ impl Player {
         Ok(self.position())
     }
 
-    /// Runs on to a step, with a checkpoint every so many.
-    fn forward(
+    /// Runs on to a step, or to where a hart may make no more, with a checkpoint every so many.
+    pub(crate) fn forward(
         &mut self,
         to: u64,
         spacing: u64,
@@ -190,9 +187,14 @@ impl Player {
         let begin = self.position().step;
         while self.position().step < to && self.ended.is_none() {
             let here = self.position().step;
-            let next = (self.chain.last_step() + spacing).max(here + 1).min(to);
-            self.run(next, &mut [], &mut Vec::new())?;
-            if next < to {
+            let due = self.chain.last_step() + spacing;
+            let next = due.max(here + 1).min(here + LOOK).min(to);
+            let mut debug = Vec::new();
+            self.run(next, &mut [], &mut debug)?;
+            if debug.iter().any(|(_, halt)| *halt == Halt::Limit) {
+                break;
+            }
+            if (due..to).contains(&next) {
                 self.chain.push(&mut *self.subject);
             }
             if !progress(self.position().step - begin, to - begin) {
@@ -203,7 +205,7 @@ impl Player {
     }
 
     /// Runs on until a step, or something that is watched for.
-    fn run(
+    pub(crate) fn run(
         &mut self,
         to: u64,
         sinks: &mut [&mut dyn Sink],
@@ -236,178 +238,17 @@ impl Player {
     ) -> Result<Position, TravelError> {
         let begin = self.position().step;
         while self.position().step < to && self.ended.is_none() {
-            let next = (self.position().step + CHUNK).min(to);
+            let next = (self.position().step + LOOK).min(to);
             self.run(next, &mut [&mut *sink], &mut Vec::new())?;
-            self.chain.push(&mut *self.subject);
-            if !progress(self.position().step - begin, to - begin) {
-                return Err(TravelError::Interrupted);
-            }
-        }
-        Ok(self.position())
-    }
-
-    /// Runs on to a step and tells of everything that is looked for on the way: what happens in
-    /// the steps from here on, before that step. Stops early where `found` says so.
-    ///
-    /// # Errors
-    /// [`TravelError`]
-    pub fn scan(
-        &mut self,
-        to: u64,
-        looking: &Looking,
-        found: &mut dyn FnMut(Hit) -> bool,
-        progress: Progress<'_>,
-    ) -> Result<(), TravelError> {
-        let mut armed = Armed::new(looking, self.subject.machine_mut())?;
-        let scanned = self.scan_armed(to, &mut armed, found, progress);
-        armed.disarm(self.subject.machine_mut());
-        scanned
-    }
-
-    fn scan_armed(
-        &mut self,
-        to: u64,
-        armed: &mut Armed<'_>,
-        found: &mut dyn FnMut(Hit) -> bool,
-        progress: Progress<'_>,
-    ) -> Result<(), TravelError> {
-        let begin = self.position().step;
-        let mut debug = Vec::new();
-        while self.position().step < to && self.ended.is_none() {
-            let here = self.position().step;
-            let next = if armed.steps_singly() {
-                here + 1
-            } else {
-                self.chain.last_step() + self.grain.coarse
-            };
-            let next = next.max(here + 1).min(to);
-            armed.before(&*self.subject);
-            let mut sinks: [&mut dyn Sink; 1] = [&mut armed.events];
-            let sinks = if armed.wants_events { &mut sinks[..] } else { &mut [] };
-            self.run(next, sinks, &mut debug)?;
-            for (hart, halt) in debug.drain(..) {
-                armed.halted(&mut *self.subject, hart, halt);
-            }
-            armed.collect(&mut *self.subject);
-            for hit in armed.hits.drain(..) {
-                if !found(hit) {
-                    return Ok(());
-                }
-            }
-            let far = self.position().step >= self.chain.last_step() + self.grain.coarse;
-            if far && self.position().step < to {
+            if next >= self.chain.last_step() + self.grain.coarse {
                 self.chain.push(&mut *self.subject);
             }
             if !progress(self.position().step - begin, to - begin) {
                 return Err(TravelError::Interrupted);
             }
         }
-        Ok(())
+        Ok(self.position())
     }
-
-    /// Looks back from here for the last thing that is looked for, as far as checkpoints go, and
-    /// then from keyframe to keyframe; goes to just before it (see [`Hit::step`]). Where there is
-    /// none the player is back where it was.
-    ///
-    /// # Errors
-    /// [`TravelError`]
-    pub fn run_back(
-        &mut self,
-        looking: &Looking,
-        progress: Progress<'_>,
-    ) -> Result<Option<Hit>, TravelError> {
-        let (from, first) = (self.position().step, self.first().step);
-        let pages = looking.pages(self.subject.machine());
-        let mut end = from;
-        while end > first {
-            let begin = self.interval_before(end)?;
-            if self.may_be(begin, pages.as_deref()) {
-                let mut tell = |done, _| progress((from - end).saturating_add(done), from - first);
-                if let Some(hit) = self.last_of(begin, end, looking, &mut tell)? {
-                    self.seek(hit.step, progress)?;
-                    return Ok(Some(hit));
-                }
-            }
-            end = self.step_of(begin);
-            if !progress(from - end, from - first) {
-                return Err(TravelError::Interrupted);
-            }
-        }
-        self.seek(from, progress)?;
-        Ok(None)
-    }
-
-    /// Where the interval begins that ends with this step.
-    fn interval_before(&self, end: u64) -> Result<Begin, TravelError> {
-        if let Some(index) = self.chain.before(end - 1) {
-            return Ok(Begin::Checkpoint(index));
-        }
-        let keyframe = self.keyframe_before(end - 1).ok_or(TravelError::NoKeyframe)?;
-        Ok(Begin::Keyframe(keyframe))
-    }
-
-    fn step_of(&self, begin: Begin) -> u64 {
-        match begin {
-            Begin::Checkpoint(index) => self.chain.marks().nth(index).map_or(0, |it| it.at.step),
-            Begin::Keyframe(index) => self.reader.keyframes()[index].at.step,
-        }
-    }
-
-    /// Whether something that needs a write to one of these pages can be in an interval.
-    fn may_be(&mut self, begin: Begin, pages: Option<&[u32]>) -> bool {
-        let Some(written) = pages else { return true };
-        match begin {
-            Begin::Checkpoint(index) => self.chain.wrote(&mut *self.subject, index, written),
-            Begin::Keyframe(index) => self.may_hit(index, pages),
-        }
-    }
-
-    /// The last thing that is looked for in an interval.
-    fn last_of(
-        &mut self,
-        begin: Begin,
-        end: u64,
-        looking: &Looking,
-        progress: Progress<'_>,
-    ) -> Result<Option<Hit>, TravelError> {
-        match begin {
-            Begin::Checkpoint(index) => self.restore_or_stay(index)?,
-            Begin::Keyframe(index) => self.load(index)?,
-        }
-        let mut last = None;
-        let mut keep = |hit: Hit| {
-            last = Some(hit).filter(|hit| hit.step < end).or(last.take());
-            true
-        };
-        self.scan(end, looking, &mut keep, progress)?;
-        Ok(last)
-    }
-
-    fn restore_or_stay(&mut self, index: usize) -> Result<(), TravelError> {
-        let at = self.chain.marks().nth(index).map_or(0, |mark| mark.at.step);
-        if self.position().step == at && index + 1 == self.chain.len() {
-            return Ok(());
-        }
-        self.restore(index)
-    }
-
-    /// Whether one of these pages was written between a keyframe and the next one.
-    pub(crate) fn may_hit(&self, keyframe: usize, pages: Option<&[u32]>) -> bool {
-        let Some(pages) = pages else { return true };
-        // What was written before a keyframe is in that keyframe.
-        if keyframe + 1 >= self.reader.keyframes().len() {
-            return true;
-        }
-        let written = &self.written[keyframe + 1];
-        pages.iter().any(|page| written.binary_search(page).is_ok())
-    }
-}
-
-/// From where an interval is looked through.
-#[derive(Clone, Copy)]
-enum Begin {
-    Checkpoint(usize),
-    Keyframe(usize),
 }
 
 /// The pages of RAM that were written before a keyframe, since the one before; rising.

@@ -189,7 +189,7 @@ impl Work<'_> {
             before = now;
             !self.stop.load(Ordering::Relaxed)
         };
-        player.scan(interval.to, self.looking, &mut found, &mut count)?;
+        player.scan_only(interval.to, self.looking, &mut found, &mut count)?;
         Ok(hits.into())
     }
 }

@@ -17,6 +17,7 @@ use session::{Event, Inputs, Sink, Stop};
 use traces::{End, Frame, InputRecord, Packed, Packer, StateHash, Writer};
 
 use crate::base;
+use crate::kept;
 use crate::snapshot::{Origin, know, put_on_record, whole};
 use crate::subject::{Around, Rest, Subject};
 use crate::tape::Recording;
@@ -402,7 +403,7 @@ fn frame_of(subject: &mut dyn Subject) -> Frame {
         let dirtied = overlay.next_epoch();
         pages.extend(dirtied.iter().map(|it| (base::disk(it.page), overlay.page(it.page))));
     }
-    Frame { at, time_ns, state: state::save(subject), pages }
+    Frame { at, time_ns, state: kept::save(subject), pages }
 }
 
 /// Puts events on record.

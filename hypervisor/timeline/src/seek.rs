@@ -25,21 +25,10 @@ impl Player {
             return Ok(true);
         };
         let done = self.hart_steps(hart);
-        // Mostly it is this hart's turn.
-        if here > self.first().step {
-            self.seek(here - 1, progress)?;
-            if self.hart_steps(hart) < done {
-                return Ok(true);
-            }
-        }
-        if self.seek_before_hart_step(hart, done, progress)? {
-            return Ok(true);
-        }
-        self.seek(here, progress)?;
-        Ok(false)
+        self.seek_before_hart_step(hart, done, progress)
     }
 
-    fn hart_steps(&self, hart: usize) -> u64 {
+    pub(crate) fn hart_steps(&self, hart: usize) -> u64 {
         self.subject.machine().harts().get(hart).map_or(0, hart::Hart::steps)
     }
 
@@ -50,27 +39,33 @@ impl Player {
         steps: u64,
         progress: Progress<'_>,
     ) -> Result<bool, TravelError> {
-        let mut high = self.position().step;
+        let here = self.position().step;
         // A place before it: a checkpoint, or a keyframe farther back.
-        let mut low = loop {
-            if let Some(index) = self.chain.before_hart_step(hart, steps) {
-                break self.chain.marks().nth(index).map_or(0, |mark| mark.at.step);
+        let near = match self.chain.before_hart_step(hart, steps) {
+            Some(index) => {
+                let next = self.chain.marks().nth(index + 1).map_or(here, |mark| mark.at.step);
+                self.restore(index)?;
+                next - self.position().step <= self.grain.coarse
             }
-            let first = self.chain.first_step();
-            let Some(before) = first.checked_sub(1).filter(|at| *at >= self.first().step) else {
-                return Ok(false);
-            };
-            high = first;
-            let keyframe = self.keyframe_before(before).ok_or(TravelError::NoKeyframe)?;
-            self.load(keyframe)?;
+            None => {
+                let Some(keyframe) = self.keyframe_before_hart_step(hart, steps)? else {
+                    return Ok(false);
+                };
+                self.load(keyframe, progress)?;
+                false
+            }
         };
-        // In [low, high) there is a last moment with fewer steps.
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            self.seek(middle, progress)?;
-            if self.hart_steps(hart) < steps { low = middle } else { high = middle }
-        }
-        self.seek(low, progress)?;
+        let spacing = if near { self.grain.fine } else { self.grain.coarse };
+        let machine = self.subject.machine_mut();
+        machine.stop_hart_after(Some((hart, steps.saturating_sub(1))));
+        let gone = self.forward(here, spacing, progress);
+        self.subject.machine_mut().stop_hart_after(None);
+        gone?;
+        // Once more from the checkpoint before: with finer ones, and up to its step only.
+        let found = self.position().step;
+        let before = self.chain.before(found).ok_or(TravelError::NoKeyframe)?;
+        self.restore(before)?;
+        self.forward(found, self.grain.fine, progress)?;
         Ok(true)
     }
 

@@ -13,6 +13,7 @@ use traces::{DiskBlock, Frame, Packer, PageId, WriteError, Writer};
 
 use crate::base::{self, Page};
 use crate::error::TravelError;
+use crate::kept;
 use crate::player::{Player, Progress};
 use crate::point::Point;
 use crate::subject::Subject;
@@ -146,5 +147,5 @@ pub(crate) fn whole(subject: &mut dyn Subject, loaded: &[Page]) -> Frame {
         let written = overlay.pages().into_iter();
         pages.extend(written.map(|page| -> (PageId, _) { (base::disk(page), overlay.page(page)) }));
     }
-    Frame { at, time_ns, state: state::save(subject), pages }
+    Frame { at, time_ns, state: kept::save(subject), pages }
 }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::iter::Peekable;
 
-use machine::Tracking;
+use machine::{PAGE, Tracking};
 use session::{Event, Position, Sink, Stop};
 use traces::{MemoryHash, Reader, StateHash};
 
 use crate::base;
 use crate::error::TravelError;
+use crate::kept;
 use crate::place;
 use crate::player::{Progress, Source};
 use crate::subject::{Around, Rest, Subject};
@@ -230,7 +231,8 @@ impl Check<'_, '_> {
             self.memory.update(base::ram(*page), Some(content));
         }
         if let Some((loaded, step)) = loaded {
-            place::go(subject, &base, loaded, step)?;
+            let everything = vec![true; subject.machine().platform().memory().size() / PAGE];
+            place::go(subject, &base, loaded, &everything, step)?;
             for (id, content) in loaded.pages() {
                 self.memory.update(id, content);
             }
@@ -290,7 +292,7 @@ impl Check<'_, '_> {
             }
         }
         StateHash {
-            state: *blake3::hash(&state::save(subject)).as_bytes(),
+            state: *blake3::hash(&kept::save(subject)).as_bytes(),
             ram: self.memory.value(),
         }
     }

@@ -9,6 +9,8 @@ mod asm;
 #[path = "../../../vmm/tests/it/dice.rs"]
 mod dice;
 #[cfg(test)]
+mod diverted;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod rig;
