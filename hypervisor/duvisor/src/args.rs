@@ -288,6 +288,13 @@ fn parse_vcpus(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1_000_000) => Ok(n),
+        _ => Err("expected a number from 1 to 1000000".to_owned()),
+    }
+}
+
 fn parse_steps(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(n @ 1..) => Ok(n),

@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, anyhow};
 use timeline::{Answer, Hit, Pool, Question, What, describe};
 
-use crate::args::{Ask, Trace};
-use crate::replay::{self, Teller};
-use crate::{EXIT_FINDINGS, EXIT_INTERRUPTED, say, signals, trace_file};
+use crate::args::{Ask, Bench, Trace};
+use crate::replay::{self, Opened, Teller};
+use crate::{EXIT_FINDINGS, EXIT_INTERRUPTED, bench, say, signals, trace_file};
 
 /// Players that look at the same time.
 const PLAYERS_MAX: usize = 4;
@@ -23,7 +23,26 @@ pub(crate) fn run(verb: &Trace) -> Result<u8> {
         Trace::Verify(options) => trace_file::verify(options),
         Trace::Repair(options) => trace_file::repair(options),
         Trace::Cut(options) => trace_file::cut(options),
+        Trace::Bench(options) => bench(options),
     }
+}
+
+/// As many players of a recording as can run at the same time.
+fn pool(opened: &Opened) -> Result<Pool> {
+    let n = std::thread::available_parallelism().map_or(1, usize::from).min(PLAYERS_MAX);
+    let players = (0..n).map(|_| opened.player()).collect::<Result<Vec<_>>>()?;
+    Ok(Pool::new(players))
+}
+
+fn bench(options: &Bench) -> Result<u8> {
+    let stop = &Arc::new(AtomicBool::new(false));
+    signals::set_on_end(&[stop])?;
+    let opened = replay::open(&options.file, options.images.as_deref())?;
+    let mut teller = Teller::new("measured", stop);
+    if !bench::run(pool(&opened)?, options.count, options.seed, &mut teller)? {
+        return Ok(EXIT_INTERRUPTED);
+    }
+    Ok(if opened.damaged { EXIT_FINDINGS } else { 0 })
 }
 
 fn ask(options: &Ask) -> Result<u8> {
@@ -32,9 +51,7 @@ fn ask(options: &Ask) -> Result<u8> {
     let question: Question =
         options.question.join(" ").parse().map_err(|error: String| anyhow!(error))?;
     let opened = replay::open(&options.file, options.images.as_deref())?;
-    let n = std::thread::available_parallelism().map_or(1, usize::from).min(PLAYERS_MAX);
-    let players = (0..n).map(|_| opened.player()).collect::<Result<Vec<_>>>()?;
-    let mut pool = Pool::new(players);
+    let mut pool = pool(&opened)?;
     let mut teller = Teller::new("looked at", stop);
     let answer = pool.ask(&question, &mut |done, total| teller.tell(done, total));
     teller.end();

@@ -6,6 +6,8 @@ use clap::{Args, Subcommand};
 use timeline::Point;
 use traces::Shown;
 
+use super::parse_count;
+
 /// What a moment of a recording is, for the help of verbs.
 pub(super) const POINTS: &str = "\
 POINT is a step (1200000, 1.2M), a share (50%), a guest time (2.5s), an event (#4711), start, end";
@@ -30,6 +32,45 @@ pub(crate) enum Trace {
     /// Write a new recording of a part of one: it begins with the keyframe before the part
     #[command(after_help = POINTS)]
     Cut(Cut),
+    /// Measure what time travel costs on a recording, on this machine
+    ///
+    /// Goes to random moments and back again, and prints how long that takes: half of the times
+    /// are at most p50, all but one of a hundred at most p99.
+    #[command(after_help = BENCH)]
+    Bench(Bench),
+}
+
+const BENCH: &str = "\
+seek, cold              to a random step, with no checkpoint remembered: the keyframe before it
+                        is loaded, and the rest of the way is run
+step back               from where a seek has just ended, by one step of the whole guest, of the
+                        hart that ran, of a random hart (which may have waited for long)
+last write              back to the last write to the word that is written most often
+watch that never hits   a look through the last 10^9 steps for a write that is not there; where
+                        keyframes say that the page was not written, nothing is run
+changes of a CSR        every change of it in the last 10^8 steps
+longest without a look  and how long it takes from Ctrl-C until such a thing has ended
+
+Record something that is worth measuring first, such as:
+  duvisor record -o long.dvt debian --warp -c 2 --script work.script --max-steps 10000000000";
+
+/// Options of `trace bench`.
+#[derive(Args, Debug)]
+pub(crate) struct Bench {
+    /// Recording
+    pub(crate) file: PathBuf,
+
+    /// Random moments for each kind of travel
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = parse_count)]
+    pub(crate) count: usize,
+
+    /// Which moments: the same number, the same ones
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+
+    /// Folder with the images that were run, if they are not where they were
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
 }
 
 /// Options of `trace info`.

@@ -18,6 +18,7 @@ const VERBS: &[&[&str]] = &[
     &["trace", "verify"],
     &["trace", "repair"],
     &["trace", "cut"],
+    &["trace", "bench"],
     &["snapshot"],
     &["snapshot", "save"],
     &["snapshot", "restore"],

@@ -1,6 +1,8 @@
 //! The program as its users meet it: arguments in; output, files and exit codes out.
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod book;
 #[cfg(test)]
 mod debian;
