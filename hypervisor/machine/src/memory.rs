@@ -217,8 +217,10 @@ impl Memory {
             self.log_write(offset, value, writer);
         }
         if self.flags[page] & UNTOUCHED != 0 {
-            // Nothing changes, and whoever zeroes much memory does not make the host give it.
+            // Nothing changes, and whoever zeroes much memory does not make the host give it. And
+            // yet it was written.
             if value == ZEROS {
+                self.note_dirtied(page);
                 return before != self.n_changes();
             }
             self.note_dirtied(page);
