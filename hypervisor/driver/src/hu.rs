@@ -374,13 +374,13 @@ impl Dv for Hu {
             if !vm.trapped.is_empty() {
                 return Woken::Trap(vm.trapped.remove(0));
             }
+            // Also without a step left: what belongs to the last one is not over with it.
             let left = self.steps_here();
-            if left == 0 {
-                let changed = self.driver.machine.changed_last();
-                return changed.and_then(|ran| self.woken(ran)).unwrap_or(Woken::StepLimit);
-            }
             let machine = &mut self.driver.machine;
             let ran = machine.run(machine.steps().saturating_add(left));
+            if ran == Ran::StepLimit && left == 0 {
+                return Woken::StepLimit;
+            }
             if let Some(woken) = self.woken(ran) {
                 return woken;
             }

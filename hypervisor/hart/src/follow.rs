@@ -21,7 +21,7 @@ pub struct CsrChange {
     /// What it reads now.
     pub new: u64,
     /// Steps that were made before the one that changed it: the machine's, or the hart's if no
-    /// machine runs it.
+    /// machine runs it. What changes it between steps is part of one of them, as a write is.
     pub step: u64,
     /// The pc before that step. `None` if it changed between steps: by a post, by the VM plane or a
     /// debugger, or because guest time went on while nobody ran.
@@ -105,6 +105,14 @@ impl Hart {
     pub fn set_steps_ahead(&mut self, ahead: u64) {
         if let Some(follow) = &mut self.probe.follow {
             follow.ahead = ahead;
+        }
+    }
+
+    /// Looks at the CSR, if one is followed, between two steps of the machine.
+    pub fn note_between<B: Bus>(&mut self, bus: &B, machine_step: u64) {
+        if let Some(follow) = &self.probe.follow {
+            let step = machine_step.wrapping_sub(follow.ahead);
+            self.note_change(bus, step, None);
         }
     }
 

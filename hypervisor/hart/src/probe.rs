@@ -188,6 +188,21 @@ impl Hart {
         self.peek_translate(bus, va, access, rights)
     }
 
+    /// The physical address of what the hart's program has at `va`, whoever may read it: also of a
+    /// user's page while the kernel runs, and the other way round, and of a guest that HU has
+    /// taken off, as if it ran.
+    ///
+    /// # Errors
+    /// The trap that says why there is none.
+    pub fn probe_place<B: Bus>(&self, bus: &B, va: u64) -> Result<u64, Trap> {
+        let mut rights =
+            if self.mode() == Mode::Hu { self.guest_rights(false) } else { self.rights };
+        if rights.prv < 3 {
+            rights = Rights { prv: 1, sum: true, mxr: true, vmxr: true, ..rights };
+        }
+        self.peek_translate(bus, va, Access::Load, rights)
+    }
+
     pub(crate) fn peek_translate<B: Bus>(
         &self,
         bus: &B,

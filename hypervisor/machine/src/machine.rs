@@ -116,6 +116,8 @@ pub struct Machine {
     alarm_ns: Option<u64>,
     // For watchers; no part of the state.
     pub(crate) watches: bool,
+    /// The last step before which the run could have been cut.
+    pub(crate) cut: u64,
     /// A hart, and so many steps of it that it makes no more.
     pub(crate) stop: Option<(usize, u64)>,
 }
@@ -143,6 +145,7 @@ impl Machine {
             now_ns: 0,
             alarm_ns: None,
             watches: false,
+            cut: 0,
             stop: None,
         }
     }
@@ -364,6 +367,9 @@ impl Machine {
                 self.alarm_ns = None;
                 return Ran::Alarm;
             }
+            if self.cut != self.steps {
+                self.pass_cut();
+            }
             if self.steps >= step_limit {
                 return Ran::StepLimit;
             }
@@ -526,6 +532,7 @@ impl State for Machine {
         codec.each(&mut self.harts, |codec, hart| hart.state(codec))?;
         self.platform.state(codec, n_harts)?;
         if codec.is_loading() {
+            self.cut = self.steps;
             self.platform.memory_mut().take_due();
             for hart in &mut self.harts {
                 hart.set_now_ns(self.now_ns);

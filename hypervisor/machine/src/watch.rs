@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use hart::{CannotWatch, Halt};
+use hart::{CannotWatch, CsrChange, Halt};
 use isa::Csr;
 
 use crate::machine::{Machine, Ran};
@@ -60,21 +60,53 @@ impl Machine {
         self.watches = watched || follows_csr || self.stop.is_some();
     }
 
-    /// What was written in no step was written before the next one.
-    pub(crate) fn settle_writes(&mut self) {
+    /// Here a run may be cut: what happens from here on does so on the way to the next step.
+    pub(crate) fn pass_cut(&mut self) {
+        if self.watches {
+            self.settle_writes();
+        }
+        self.cut = self.steps();
+    }
+
+    /// The step to which belongs what happens now, in no step: the one before, of which it is the
+    /// work still, or the next one, if the run could have been cut since.
+    fn step_between(&self) -> u64 {
         let steps = self.steps();
-        self.memory_mut().settle_writes(steps);
+        if self.cut == steps { steps } else { steps.saturating_sub(1) }
+    }
+
+    /// What was written in no step belongs to one nevertheless.
+    pub(crate) fn settle_writes(&mut self) {
+        let step = self.step_between();
+        self.memory_mut().settle_writes(step);
     }
 
     /// A run begins: whether it comes back at once.
     #[cold]
     pub(crate) fn begin_watching(&mut self) -> Option<Ran> {
         self.settle_writes();
+        self.note_changes();
         if self.platform().memory().is_due() {
             let hart = self.written_last();
             return Some(Ran::Woken { hart, halt: Halt::Written });
         }
         self.changed_last()
+    }
+
+    /// Takes a change of the watched CSR of this hart that [`Machine::run`] has not told: of the
+    /// last step, if the run ended with it.
+    pub fn take_change(&mut self, hart: usize) -> Option<CsrChange> {
+        self.note_changes();
+        self.hart_mut(hart).0.take_change()
+    }
+
+    /// Looks at the watched CSRs: whoever changed them since the last step.
+    fn note_changes(&mut self) {
+        let step = self.step_between();
+        for index in 0..self.harts().len() {
+            let (hart, platform) = self.hart_mut(index);
+            hart.note_between(platform, step);
+        }
     }
 
     /// The run comes back because of a watched write: by which hart, or whose turn it is.
@@ -85,10 +117,7 @@ impl Machine {
 
     /// Takes what the last step changed of a watched CSR, if something else ended the run: it is
     /// told before anybody makes another step, and also if nobody makes any.
-    pub fn changed_last(&mut self) -> Option<Ran> {
-        if !self.watches {
-            return None;
-        }
+    fn changed_last(&mut self) -> Option<Ran> {
         (0..self.harts().len()).find_map(|hart| {
             let change = self.hart_mut(hart).0.take_change()?;
             Some(Ran::Woken { hart, halt: Halt::Changed(change) })

@@ -11,6 +11,12 @@ pub trait Sink {
 
     /// Takes an event. Must not block for long: it is called between two steps of the guest.
     fn event(&mut self, event: &Event);
+
+    /// Nobody can run, after so many steps of the guest. Events from here on are sent on the way to
+    /// the next step; those before were part of the last one.
+    fn waits(&mut self, step: u64) {
+        let _ = step;
+    }
 }
 
 /// Takes nothing.

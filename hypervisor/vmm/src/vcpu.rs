@@ -294,6 +294,8 @@ impl<D: Dv> Vm<D> {
 
     /// No vCPU can run: time goes on to the next deadline, unless an input comes first.
     fn idle(&mut self, deadline: Option<u64>, host: &mut Host<'_>) -> Result<Option<End>, Denied> {
+        let step = self.dv.steps();
+        host.sinks.iter_mut().for_each(|sink| sink.waits(step));
         self.flush_console(host);
         if let Some(end) = self.serve(host) {
             return Ok(Some(end));

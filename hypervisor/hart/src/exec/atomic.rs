@@ -74,8 +74,9 @@ impl Hart {
     fn watched<B>(&mut self, op: &Op<B>, va: u64, len: u64, load: bool, store: bool) -> bool {
         self.at = op.at;
         let step = self.steps + u64::from(op.at);
-        (load && self.probe.watches(step, va, len, false))
-            || (store && self.probe.watches(step, va, len, true))
+        // What does both is told as a store, if these are watched.
+        (store && self.probe.watches(step, va, len, true))
+            || (load && self.probe.watches(step, va, len, false))
     }
 }
 

@@ -191,6 +191,8 @@ impl BareMachine {
 
     /// No hart can run: time goes on to the next deadline, unless an input comes first.
     fn idle(&mut self, deadline_ns: Option<u64>, host: &mut Host<'_>) -> Option<End> {
+        let step = self.machine.steps();
+        host.sinks.iter_mut().for_each(|sink| sink.waits(step));
         self.flush_console(host);
         if let Some(end) = self.serve(host) {
             return Some(end);

@@ -22,8 +22,9 @@ const UNSIGNED: u64 = u64::MAX;
 /// A write that touched watched bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// Steps that the machine had made before the one that wrote; before all later ones, if no step
-    /// did it.
+    /// The step that wrote: a run that is cut before it has not done so, and one that is cut behind
+    /// it has. What is written in no step is part of the one before, unless nobody can run: then
+    /// guest time goes on, and what happens meanwhile is part of the next one.
     pub step: u64,
     /// The hart, if one or its walker wrote, or the VM plane by a hart's HSV.
     pub hart: Option<usize>,
