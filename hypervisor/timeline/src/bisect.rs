@@ -45,7 +45,7 @@ pub fn bisect(
     let mut differ = |step: u64| -> Result<bool, TravelError> {
         reference.seek(step, progress)?;
         go(suspect, step)?;
-        Ok(!same(reference.subject_mut(), suspect.subject_mut()))
+        Ok(!same(&mut *reference.subject, &mut *suspect.subject))
     };
     if !differ(bad)? {
         return Ok(None);

@@ -48,6 +48,7 @@ impl Player {
         let loaded = loaded.ok_or(TravelError::Interrupted)?;
         // Until everything is in its place it is nowhere.
         self.home = None;
+        self.meddled = false;
         place::go(&mut *self.subject, &self.base, &loaded, &changed, step)?;
         self.chain = Chain::begin(&mut *self.subject, self.grain.budget);
         self.home = Some(Home { keyframe: index, moved: vec![false; changed.len()] });

@@ -154,7 +154,7 @@ impl<'a> Armed<'a> {
             Looking::Steps => {}
             Looking::Events(predicate) => chosen = Some(Arc::clone(predicate)),
         }
-        let events = Chosen { predicate: chosen, found: Vec::new() };
+        let events = Chosen { predicate: chosen, found: Vec::new(), waits_at: None };
         let wants_events = events.predicate.is_some();
         let here = Here::default();
         Ok(Self { looking, here, wants_events, events, hits: VecDeque::new() })
@@ -253,8 +253,13 @@ impl<'a> Armed<'a> {
                 self.hits.push_back(Hit { step: write.step, time_ns: None, hart, pc, what });
             }
         }
-        for event in self.events.found.drain(..) {
-            self.hits.push_back(hit_of(event));
+        if let Looking::Csr { hart, .. } = self.looking {
+            while let Some(change) = subject.machine_mut().take_change(*hart) {
+                self.halted(subject, *hart, Halt::Changed(change));
+            }
+        }
+        for (step, event) in self.events.found.drain(..) {
+            self.hits.push_back(hit_of(step, event));
         }
     }
 }
@@ -275,7 +280,7 @@ fn insn_at(subject: &mut dyn Subject, index: usize, pc: u64) -> u32 {
     u32::from(first) | u32::from(second) << 16
 }
 
-fn hit_of(event: Event) -> Hit {
+fn hit_of(step: u64, event: Event) -> Hit {
     let (hart, pc, time_ns) = if let Event::Exit(exit) = &event {
         (Some(exit.vcpu.index()), exit.pc, Some(exit.time_ns))
     } else if let Event::Trap(trap) = &event {
@@ -283,21 +288,30 @@ fn hit_of(event: Event) -> Hit {
     } else {
         (None, 0, None)
     };
-    // The step that led to it is over where it is sent.
-    let step = event.position().step.saturating_sub(1);
     Hit { step, time_ns, hart, pc, what: What::Event(Box::new(event)) }
 }
 
 /// Keeps the events that are looked for.
 pub(crate) struct Chosen {
     predicate: Option<Predicate>,
-    found: Vec<Event>,
+    /// Each with the step of which it is a part.
+    found: Vec<(u64, Event)>,
+    /// Nobody could run after so many steps.
+    waits_at: Option<u64>,
 }
 
 impl Sink for Chosen {
     fn event(&mut self, event: &Event) {
         if self.predicate.as_ref().is_some_and(|predicate| predicate(event)) {
-            self.found.push(event.clone());
+            let step = event.position().step;
+            // The step that led to it is over where it is sent.
+            let waits = self.waits_at == Some(step);
+            let step = if waits { step } else { step.saturating_sub(1) };
+            self.found.push((step, event.clone()));
         }
+    }
+
+    fn waits(&mut self, step: u64) {
+        self.waits_at = Some(step);
     }
 }

@@ -44,6 +44,10 @@ pub struct Player {
     pub(crate) base: Vec<base::Page>,
     /// For each keyframe the pages of RAM that were written since the one before.
     pub(crate) written: Vec<Vec<u32>>,
+    /// It stands behind a halt, between two moments to which one can go.
+    pub(crate) between: bool,
+    /// Somebody may have changed the guest.
+    pub(crate) meddled: bool,
     /// The run ended here.
     pub(crate) ended: Option<Stop>,
     pub(crate) last: Position,
@@ -69,8 +73,21 @@ impl Player {
         let written = (0..reader.keyframes().len()).map(|index| written(&reader, index));
         let written = written.collect::<Result<_, _>>()?;
         let (home, ended) = (None, None);
-        let mut player =
-            Self { subject, reader, tape, grain, chain, home, base, written, ended, last };
+        let (between, meddled) = (false, false);
+        let mut player = Self {
+            subject,
+            reader,
+            tape,
+            grain,
+            chain,
+            home,
+            base,
+            written,
+            between,
+            meddled,
+            ended,
+            last,
+        };
         player.load(0, &mut |_, _| true)?;
         Ok(player)
     }
@@ -107,6 +124,7 @@ impl Player {
 
     /// The guest. What changes it makes another run of it, until the next seek.
     pub fn subject_mut(&mut self) -> &mut dyn Subject {
+        self.meddled = true;
         &mut *self.subject
     }
 
@@ -135,6 +153,7 @@ impl Player {
     /// The subject was put somewhere.
     pub(crate) fn arrived(&mut self) {
         self.ended = None;
+        self.between = false;
         self.tape.seek(self.subject.position());
     }
 
@@ -154,8 +173,15 @@ impl Player {
     pub fn seek(&mut self, step: u64, progress: Progress<'_>) -> Result<Position, TravelError> {
         let step = step.clamp(self.first().step, self.last.step);
         let here = self.position().step;
-        let back = step < here;
         let keyframe = self.keyframe_before(step).ok_or(TravelError::NoKeyframe)?;
+        if self.meddled {
+            // Whatever is there, it need not be what a checkpoint is counted from.
+            self.home = None;
+            self.load(keyframe, progress)?;
+            self.forward(step, self.grain.fine, progress)?;
+            return Ok(self.position());
+        }
+        let back = step < here || (step == here && self.between);
         let from_keyframe = step - self.reader.keyframes()[keyframe].at.step + self.grain.load;
         let checkpoint = if back { self.chain.before(step) } else { None };
         let from_checkpoint = match checkpoint {
@@ -177,6 +203,13 @@ impl Player {
         Ok(self.position())
     }
 
+    /// A checkpoint here, if this is a moment of the recorded run.
+    pub(crate) fn checkpoint(&mut self) {
+        if !self.between && !self.meddled {
+            self.chain.push(&mut *self.subject);
+        }
+    }
+
     /// Runs on to a step, or to where a hart may make no more, with a checkpoint every so many.
     pub(crate) fn forward(
         &mut self,
@@ -195,7 +228,7 @@ impl Player {
                 break;
             }
             if (due..to).contains(&next) {
-                self.chain.push(&mut *self.subject);
+                self.checkpoint();
             }
             if !progress(self.position().step - begin, to - begin) {
                 return Err(TravelError::Interrupted);
@@ -215,7 +248,9 @@ impl Player {
         for sink in sinks {
             around.sinks.push(&mut **sink);
         }
-        match self.subject.run_until(&mut around, to) {
+        let rest = self.subject.run_until(&mut around, to);
+        self.between = matches!(rest, Rest::Debug { .. });
+        match rest {
             Rest::StepLimit => {}
             Rest::Debug { hart, halt } => debug.push((hart, halt)),
             Rest::Stopped(stop) => self.ended = Some(stop),
@@ -241,7 +276,7 @@ impl Player {
             let next = (self.position().step + LOOK).min(to);
             self.run(next, &mut [&mut *sink], &mut Vec::new())?;
             if next >= self.chain.last_step() + self.grain.coarse {
-                self.chain.push(&mut *self.subject);
+                self.checkpoint();
             }
             if !progress(self.position().step - begin, to - begin) {
                 return Err(TravelError::Interrupted);

@@ -169,9 +169,6 @@ impl Work<'_> {
         player.seek(interval.from, &mut go_on)?;
         let mut hits = std::collections::VecDeque::new();
         let mut found = |hit: Hit| {
-            if hit.step < interval.from || hit.step >= interval.to {
-                return true;
-            }
             hits.push_back(hit);
             match self.wanted {
                 Wanted::First(n) => hits.len() < n,

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use hart::{Access, Watch, Writer};
+use hart::{Watch, Writer};
 use isa::Csr;
 use session::{Event, ExitKind, Outcome, VmState};
 
@@ -352,28 +352,36 @@ fn ranges(player: &mut Player, vcpu: usize, place: Place) -> Result<Vec<Range<u6
 /// The physical address of a byte, as things are now.
 fn physical(player: &mut Player, vcpu: usize, space: Space, at: u64) -> Result<u64, TravelError> {
     let (gpa, hpa, size) = player.subject().guest_memory();
-    let machine = player.subject_mut().machine_mut();
+    let machine = player.subject.machine_mut();
     let no_memory = |what: &str| {
         Err(TravelError::Query(format!(
             "no memory is at the {what} address {at:#x} at this moment"
         )))
     };
-    match space {
-        Space::Host => match machine.platform().memory().offset(at, 1) {
-            Ok(_) => Ok(at),
-            Err(_) => no_memory("physical"),
-        },
-        Space::Physical => match at.checked_sub(gpa).filter(|offset| *offset < size) {
-            Some(offset) => Ok(hpa + offset),
-            None => no_memory("guest-physical"),
-        },
+    let of_guest = |at: u64| {
+        let offset = at.checked_sub(gpa).filter(|offset| *offset < size)?;
+        Some(hpa + offset)
+    };
+    let found = match space {
+        Space::Host => Some(at),
+        Space::Physical => of_guest(at),
         Space::Virtual => {
             let (hart, platform) = machine.hart_mut(vcpu);
-            match hart.probe_translate(platform, at, Access::Load) {
-                Ok(hpa) => Ok(hpa),
-                Err(_) => no_memory("guest-virtual"),
+            match hart.probe_place(platform, at) {
+                Ok(hpa) => Some(hpa),
+                // The guest has not touched it yet, and yet it is there.
+                Err(trap) if trap.gpa != 0 && trap.tinst == 0 => of_guest(trap.gpa),
+                Err(_) => None,
             }
         }
+    };
+    match found.filter(|hpa| machine.platform().memory().offset(*hpa, 1).is_ok()) {
+        Some(hpa) => Ok(hpa),
+        None => no_memory(match space {
+            Space::Host => "physical",
+            Space::Physical => "guest-physical",
+            Space::Virtual => "guest-virtual",
+        }),
     }
 }
 

@@ -63,7 +63,7 @@ impl Player {
     ) -> Result<(), TravelError> {
         let begin = self.position().step;
         let mut debug = Vec::new();
-        while self.position().step < to && self.ended.is_none() {
+        while (self.position().step < to || self.between) && self.ended.is_none() {
             let here = self.position().step;
             let due = self.chain.last_step().saturating_add(spacing);
             let most = if armed.steps_singly() { 1 } else { LOOK };
@@ -82,7 +82,7 @@ impl Player {
                 }
             }
             if (due..to).contains(&self.position().step) {
-                self.chain.push(&mut *self.subject);
+                self.checkpoint();
             }
             if !progress(self.position().step - begin, to - begin) {
                 return Err(TravelError::Interrupted);
@@ -103,6 +103,9 @@ impl Player {
         progress: Progress<'_>,
     ) -> Result<Option<Hit>, TravelError> {
         let (from, first) = (self.position().step, self.first().step);
+        if self.meddled {
+            self.seek(from, progress)?;
+        }
         let pages = looking.pages(self.subject.machine());
         let mut end = from;
         while end > first {
@@ -162,7 +165,7 @@ impl Player {
         }
         let mut last = None;
         let mut keep = |hit: Hit| {
-            last = Some(hit).filter(|hit| hit.step < end).or(last.take());
+            last = Some(hit);
             true
         };
         self.scan(end, looking, &mut keep, progress)?;
@@ -171,7 +174,8 @@ impl Player {
 
     fn restore_or_stay(&mut self, index: usize) -> Result<(), TravelError> {
         let at = self.chain.marks().nth(index).map_or(0, |mark| mark.at.step);
-        if self.position().step == at && index + 1 == self.chain.len() {
+        let there = self.position().step == at && !self.between;
+        if there && index + 1 == self.chain.len() {
             return Ok(());
         }
         self.restore(index)

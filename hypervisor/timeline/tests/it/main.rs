@@ -11,7 +11,15 @@ mod dice;
 #[cfg(test)]
 mod diverted;
 #[cfg(test)]
+mod flips;
+#[cfg(test)]
+mod interrupt;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod program;
+#[cfg(test)]
+mod questions;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

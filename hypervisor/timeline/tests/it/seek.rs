@@ -40,6 +40,10 @@ impl Straight {
         moment(&*self.subject)
     }
 
+    pub(crate) fn subject(&self) -> &dyn Subject {
+        &*self.subject
+    }
+
     /// Position and guest time there.
     fn at(&mut self, step: u64) -> (Position, u64) {
         let rest = self.subject.run_until(&mut Around::new(&mut self.tape), step);
