@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::snapshot::{Restore, Save, Snapshot};
-pub(crate) use self::trace::{Ask, Bench, Cat, Cut, Info, Repair, Trace, VerifyFile};
+pub(crate) use self::trace::{Ask, Bench, Bisect, Cat, Cut, Info, Repair, Trace, VerifyFile};
 use crate::values::{Disk, RtcBase, Seed, Size};
 
 mod snapshot;

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod bisect;
 mod blame;
 mod confine;
 mod console;

@@ -16,7 +16,7 @@ use crate::console::{Printer, RawMode, read_stdin};
 use crate::events::JsonLines;
 use crate::host::{Live, host_now};
 use crate::recording::{Begun, Recorder};
-use crate::{recording, report, say, setup, signals};
+use crate::{recording, replay, report, say, setup, signals};
 
 /// What a run left: its end, the last view of it, and the digests.
 pub(crate) struct Ended {
@@ -81,13 +81,9 @@ pub(crate) fn play(
     if let Some(recorded) = recorded {
         recording::tell(recorded)?;
     }
-    let digests = lines.finish()?.map(|events| {
-        let mut hash = blake3::Hasher::new();
-        subject.digest(&mut |bytes| {
-            hash.update(bytes);
-        });
-        (events.to_hex().to_string(), hash.finalize().to_hex().to_string())
-    });
+    let digests = lines
+        .finish()?
+        .map(|events| (events.to_hex().to_string(), replay::digest(subject).to_hex().to_string()));
     Ok(Ended { stop, overview, unheard, digests })
 }
 

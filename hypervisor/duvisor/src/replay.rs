@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use devices::virtio::block::Seen;
 use session::{Sink, Stop};
-use timeline::{Difference, Divergence, Grain, Player, Source, Verified};
+use timeline::{Difference, Divergence, Grain, Player, Source, Subject, Verified};
 use traces::{Reader, Record};
 use tracing::{info, warn};
 
@@ -19,7 +19,7 @@ use crate::console::Printer;
 use crate::events::JsonLines;
 use crate::host::host_now;
 use crate::recipe::Recipe;
-use crate::{EXIT_FINDINGS, EXIT_INTERNAL, EXIT_INTERRUPTED, args, disk, say, signals};
+use crate::{EXIT_FINDINGS, EXIT_INTERNAL, EXIT_INTERRUPTED, args, bisect, disk, say, signals};
 
 /// A recording, and everything that it needs.
 pub(crate) struct Opened {
@@ -169,6 +169,23 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         }
         Err(divergence) => {
             say::note(&divergence_text(&divergence));
+            // A keyframe at the end of the range would hide what came before it.
+            let range = (divergence.good, divergence.at.step.saturating_sub(1));
+            let step = if range.0 < range.1 {
+                bisect::of_one_program(&mut opened, range, &stop)?
+            } else {
+                None
+            };
+            say::note(&match step {
+                Some(step) => format!(
+                    "duvisor: with one decoded block kept it is another run from step {step} on"
+                ),
+                None => format!(
+                    "duvisor: how many blocks are kept makes no difference; `duvisor trace bisect \
+                     {} --with PROGRAM` finds the step at which another program's replay parts",
+                    options.file.display()
+                ),
+            });
             EXIT_INTERNAL
         }
     };
@@ -177,12 +194,8 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
         return Ok(EXIT_FINDINGS);
     }
     if let Some(events) = lines.finish()? {
-        let mut hash = blake3::Hasher::new();
-        source.subject.digest(&mut |bytes| {
-            hash.update(bytes);
-        });
         say::line(&format!("digest of events {}", events.to_hex()));
-        say::line(&format!("digest of state  {}", hash.finalize().to_hex()));
+        say::line(&format!("digest of state  {}", digest(&*source.subject).to_hex()));
     }
     Ok(code)
 }
@@ -219,6 +232,24 @@ fn visit(
         Err(timeline::TravelError::Interrupted) => return Ok(EXIT_INTERRUPTED),
         gone => gone.with_context(|| format!("replaying {}", options.file.display()))?,
     }
+    show(&player);
+    if options.digest {
+        say::line(&format!("digest of state  {}", digest(player.subject()).to_hex()));
+    }
+    Ok(if opened.damaged { EXIT_FINDINGS } else { 0 })
+}
+
+/// BLAKE3 of a guest's state, as `--digest` has it.
+pub(crate) fn digest(subject: &dyn Subject) -> blake3::Hash {
+    let mut hash = blake3::Hasher::new();
+    subject.digest(&mut |bytes| {
+        hash.update(bytes);
+    });
+    hash.finalize()
+}
+
+/// Prints where a player stands.
+pub(crate) fn show(player: &Player) {
     let (at, overview) = (player.position(), player.subject().overview());
     let ns = overview.time_ns;
     say::line(&format!(
@@ -234,14 +265,6 @@ fn visit(
             vcpu.id.0, vcpu.state, vcpu.mode, vcpu.pc, vcpu.steps
         ));
     }
-    if options.digest {
-        let mut hash = blake3::Hasher::new();
-        player.subject().digest(&mut |bytes| {
-            hash.update(bytes);
-        });
-        say::line(&format!("digest of state  {}", hash.finalize().to_hex()));
-    }
-    Ok(if opened.damaged { EXIT_FINDINGS } else { 0 })
 }
 
 /// A divergence, with both sides and what was before.
@@ -281,4 +304,39 @@ pub(crate) fn divergence_text(divergence: &Divergence) -> String {
         ),
     });
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use session::{Event, Position, VmState};
+
+    use super::*;
+
+    #[test]
+    fn a_divergence_is_told_in_the_lines_of_events() {
+        let console = |seq, bytes: &[u8]| Event::Console { seq, step: 70, bytes: bytes.to_vec() };
+        let started = Event::Vm { seq: 0, step: 0, state: VmState::Started };
+        let divergence = Divergence {
+            at: Position { step: 70, seq: 2 },
+            good: 50,
+            pcs: vec![0x8020_0000, 0],
+            difference: Difference::Event {
+                recorded: Some(Box::new(console(1, b"yes\n"))),
+                replayed: Some(Box::new(console(1, b"no\n"))),
+            },
+            before: vec![started],
+        };
+        let text = divergence_text(&divergence);
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        assert_eq!(
+            lines,
+            [
+                "0              0              -  vm started",
+                "duvisor: the replay is another run: noticed at step 70, event 2 (pc 0x80200000, \
+                 0x0); up to step 50 it was the same",
+                r#"recorded:          1             70              -  console "yes\n""#,
+                r#"replayed:          1             70              -  console "no\n""#,
+            ]
+        );
+    }
 }

@@ -9,7 +9,7 @@ use timeline::{Answer, Hit, Pool, Question, What, describe};
 
 use crate::args::{Ask, Bench, Trace};
 use crate::replay::{self, Opened, Teller};
-use crate::{EXIT_FINDINGS, EXIT_INTERRUPTED, bench, say, signals, trace_file};
+use crate::{EXIT_FINDINGS, EXIT_INTERRUPTED, bench, bisect, say, signals, trace_file};
 
 /// Players that look at the same time.
 const PLAYERS_MAX: usize = 4;
@@ -20,6 +20,7 @@ pub(crate) fn run(verb: &Trace) -> Result<u8> {
         Trace::Info(options) => trace_file::info(options),
         Trace::Cat(options) => trace_file::cat(options),
         Trace::Ask(options) => ask(options),
+        Trace::Bisect(options) => bisect::run(options),
         Trace::Verify(options) => trace_file::verify(options),
         Trace::Repair(options) => trace_file::repair(options),
         Trace::Cut(options) => trace_file::cut(options),

@@ -42,11 +42,23 @@ pub fn bisect(
     go: &mut dyn FnMut(&mut Player, u64) -> Result<(), TravelError>,
     progress: Progress<'_>,
 ) -> Result<Option<u64>, TravelError> {
-    let mut differ = |step: u64| -> Result<bool, TravelError> {
+    first_difference(good, bad, &mut |step| {
         reference.seek(step, progress)?;
         go(suspect, step)?;
         Ok(!same(&mut *reference.subject, &mut *suspect.subject))
-    };
+    })
+}
+
+/// The first step in `good..=bad` at which `differ` holds, given that it does not at `good`;
+/// `None` if it does not at `bad`, either.
+///
+/// # Errors
+/// Those of `differ`.
+pub fn first_difference(
+    good: u64,
+    bad: u64,
+    differ: &mut dyn FnMut(u64) -> Result<bool, TravelError>,
+) -> Result<Option<u64>, TravelError> {
     if !differ(bad)? {
         return Ok(None);
     }

@@ -29,7 +29,7 @@ mod verify;
 /// Version of what a keyframe holds: raised whenever the saved state of anything changes.
 pub const MODEL: u32 = 2;
 
-pub use bisect::{bisect, same};
+pub use bisect::{bisect, first_difference, same};
 pub use checkpoints::{Chain, Grain, Mark};
 pub use error::TravelError;
 pub use looking::{Hit, Looking, Predicate, What};

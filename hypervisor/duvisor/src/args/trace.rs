@@ -23,6 +23,11 @@ pub(crate) enum Trace {
     /// Ask a recording: who wrote this, when was that executed, which exits were there
     #[command(after_help = timeline::GRAMMAR)]
     Ask(Ask),
+    /// Find the first step at which two replays of a recording are not the same
+    ///
+    /// They should be, always. One is that of this program; the other one keeps a single decoded
+    /// block, or is another program's.
+    Bisect(Bisect),
     /// Check every byte: checksums, and the chain of hashes; damage is named, and ends with 1
     ///
     /// The guest is not run: for that there is `replay --verify`.
@@ -120,6 +125,26 @@ pub(crate) struct Ask {
     /// The question, such as: last-write gpa:0x80200000 @50%
     #[arg(required = true, trailing_var_arg = true)]
     pub(crate) question: Vec<String>,
+
+    /// Folder with the images that were run, if they are not where they were
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+}
+
+/// Options of `trace bisect`.
+#[derive(Args, Debug)]
+pub(crate) struct Bisect {
+    /// Recording
+    pub(crate) file: PathBuf,
+
+    /// Another duvisor, such as an older or an altered build
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) with: Option<PathBuf>,
+
+    /// Decoded blocks that this program keeps
+    #[arg(long, default_value_t = hart::BLOCKS_DEFAULT, value_name = "N",
+          value_parser = super::parse_blocks)]
+    pub(crate) blocks: usize,
 
     /// Folder with the images that were run, if they are not where they were
     #[arg(long, value_name = "DIR")]

@@ -15,6 +15,7 @@ const VERBS: &[&[&str]] = &[
     &["trace", "info"],
     &["trace", "cat"],
     &["trace", "ask"],
+    &["trace", "bisect"],
     &["trace", "verify"],
     &["trace", "repair"],
     &["trace", "cut"],

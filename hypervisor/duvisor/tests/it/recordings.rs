@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -421,4 +422,75 @@ fn recording_changes_nothing_of_the_run() {
         assert_eq!(replayed.digests(), plain.digests());
         assert!(Path::new(&file).exists());
     }
+}
+
+/// CRC-32C, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| bit(crc)))
+}
+
+/// The recording of a run, said to be of another one.
+fn with_other_setting(file: &str, setting: &[u8], value: &[u8]) {
+    let mut bytes = fs::read(file).unwrap();
+    let end = 32 + usize::try_from(u32::from_le_bytes(bytes[12..16].try_into().unwrap())).unwrap();
+    let found = bytes[..end].windows(setting.len()).position(|it| it == setting).unwrap();
+    bytes[found + setting.len() - value.len()..found + setting.len()].copy_from_slice(value);
+    let crc = crc32c(&bytes[..end]);
+    bytes[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn another_run_is_told_with_both_sides() {
+    let file = fresh("other-run.dvt");
+    record("demo", &file, &["--max-steps", "300000"]).ended(124);
+    with_other_setting(&file, b"quantum\x0510000", b"17000");
+    let ran = duvisor(&["replay", "--verify", &file]).ended(3);
+    for said in [
+        "duvisor: the replay is another run: noticed at step ",
+        "up to step 0 it was the same\n  recorded: ",
+        "\n  replayed: ",
+        "duvisor: how many blocks are kept makes no difference",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    // The chain begins with the header.
+    let ran = duvisor(&["trace", "verify", &file]).ended(1);
+    assert!(ran.out.contains("does not follow from the one before"), "{ran:#?}");
+}
+
+#[test]
+fn the_step_at_which_two_programs_part_is_found() {
+    let file = fresh("bisected.dvt");
+    record("demo", &file, &["--max-steps", "120000000"]).ended(124);
+    let same = duvisor(&["trace", "bisect", &file, "--with", PROGRAM]).ended(0);
+    assert!(same.out.starts_with("the same in all "), "{same:#?}");
+    for at in [1_u64, 700_001, 90_000_000] {
+        // A program that gets everything right up to this step.
+        let script = format!(
+            "#!/bin/sh\n[ \"$4\" -lt {at} ] && exec {PROGRAM} \"$@\"\n\
+             {PROGRAM} \"$@\" | sed 's/^digest of state  ./digest of state  x/'\n"
+        );
+        let other = scratch_with(&format!("other-{at}.sh"), script);
+        fs::set_permissions(&other, PermissionsExt::from_mode(0o755)).unwrap();
+        let ran = duvisor(&["trace", "bisect", &file, "--with", &other]).ended(1);
+        let first = ran.out.lines().next().unwrap();
+        assert_eq!(
+            first,
+            format!("step {at} is the first at which the replays differ; before it:")
+        );
+        assert!(ran.out.contains(&format!("\nstep {} event ", at - 1)), "{ran:#?}");
+    }
+    let ran = duvisor(&["trace", "bisect", &file, "--with", "/bin/false"]).ended(2);
+    assert!(ran.err.contains("/bin/false ended with exit status: 1"), "{ran:#?}");
+}
+
+/// Whatever is kept of decoded code, the replays are the same.
+#[test]
+fn this_programs_replays_do_not_part() {
+    let file = fresh("not-parted.dvt");
+    record("smc", &file, &[]).ended(0);
+    duvisor(&["trace", "bisect", &file]).ended(0);
+    duvisor(&["trace", "bisect", "--blocks", "64", &file]).ended(0);
 }
