@@ -162,6 +162,10 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
     };
     say::note("");
     info!(took = ?host_now().saturating_duration_since(begin), "replayed");
+    // Over another image it is another run, and that is why.
+    if let Some(trouble) = source.subject.witness().and_then(|witness| witness.trouble()) {
+        return Err(trouble).with_context(|| format!("replaying {}", options.file.display()));
+    }
     let code = match verified {
         Ok(verified) => {
             tell_verified(&verified, &opened);
@@ -189,10 +193,6 @@ pub(crate) fn run(options: &Replay) -> Result<u8> {
             EXIT_INTERNAL
         }
     };
-    if let Some(trouble) = source.subject.witness().and_then(|witness| witness.trouble()) {
-        say::note(&format!("duvisor: {trouble}"));
-        return Ok(EXIT_FINDINGS);
-    }
     if let Some(events) = lines.finish()? {
         say::line(&format!("digest of events {}", events.to_hex()));
         say::line(&format!("digest of state  {}", digest(&*source.subject).to_hex()));

@@ -213,7 +213,7 @@ fn a_recorded_boot_goes_on_from_its_middle_to_the_shell() {
         return;
     }
     let Some(image) = image("resumed.img") else { return };
-    let disk = format!("{},rw", text(image));
+    let disk = format!("{},rw", text(image.clone()));
     let file = fresh("debian.dvt");
     let script = disk_script("recorded-disk.script", "");
     boot(&script, &["-c", "2", "--disk", &disk, "--record", &file]).ended(0);
@@ -228,4 +228,21 @@ fn a_recorded_boot_goes_on_from_its_middle_to_the_shell() {
         replays(&again);
         std::fs::remove_file(&again).unwrap();
     }
+    // What was read, and is not on record itself as it was written over, has to be what it was.
+    let records = duvisor(&["trace", "cat", "--json", "--kind", "record", &file]).ended(0).out;
+    let records = json_lines(&records);
+    let numbers = |record: &str| -> Vec<u64> {
+        let of_kind = records.iter().filter(|it| it["record"] == record);
+        of_kind.map(|it| it["block"].as_u64().unwrap()).collect()
+    };
+    let (read, before) = (numbers("disk_read"), numbers("pre_image"));
+    let mut pages = read.iter().flat_map(|block| block * 16..block * 16 + 16);
+    let page = pages.find(|page| !before.contains(page)).unwrap();
+    let mut bytes = std::fs::read(&image).unwrap();
+    bytes[usize::try_from(page).unwrap() * 4096 + 77] ^= 1;
+    std::fs::write(&image, bytes).unwrap();
+    let ran = duvisor(&["replay", "--verify", &file]).ended(2);
+    let said = format!("block {} (64 KiB each) of the disk image has the hash ", page / 16);
+    assert!(ran.err.contains(&said), "{}", ran.err);
+    assert!(ran.err.contains(", it was recorded with "), "{}", ran.err);
 }
