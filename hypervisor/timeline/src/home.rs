@@ -34,8 +34,16 @@ impl Player {
         self.chain = Chain::begin(&mut *self.subject, self.grain.budget);
     }
 
-    /// Goes to a keyframe.
+    /// Goes to a keyframe. One that cannot be used leaves the player at its first one.
     pub(crate) fn load(&mut self, index: usize, progress: Progress<'_>) -> Result<(), TravelError> {
+        let loaded = self.load_only(index, progress);
+        if index != 0 && matches!(loaded, Err(TravelError::Keyframe { .. })) {
+            self.load_only(0, &mut |_, _| true)?;
+        }
+        loaded
+    }
+
+    fn load_only(&mut self, index: usize, progress: Progress<'_>) -> Result<(), TravelError> {
         let frame = self.reader.keyframes().get(index).ok_or(TravelError::NoKeyframe)?;
         let step = frame.at.step;
         let changed = self.changed_since(index);

@@ -185,6 +185,9 @@ impl Check<'_, '_> {
         {
             self.end_at_limit(subject, &mut comparing, sinks);
         }
+        if end.is_some() && !self.tape.at_end() {
+            return Ok(Err(self.divergence(subject, Difference::Input, comparing.before)));
+        }
         if let Some(end) = end
             && let Some(difference) = self.differs_at_end(subject, &end, &mut comparing)
         {

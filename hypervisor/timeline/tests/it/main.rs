@@ -5,6 +5,8 @@
 #[path = "../../../machine/tests/it/lockstep/asm.rs"]
 mod asm;
 #[cfg(test)]
+mod broken;
+#[cfg(test)]
 #[expect(dead_code, reason = "what the guests of `vmm` need besides")]
 #[path = "../../../vmm/tests/it/dice.rs"]
 mod dice;

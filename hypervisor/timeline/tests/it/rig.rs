@@ -147,21 +147,26 @@ impl Case {
     pub(crate) fn record(&self, name: &str) -> Tape {
         let file = Scratch::new(name);
         let mut subject = self.subject();
-        let recorded = self.record_into(&file, &mut *subject);
+        let recorded = self.record_with(&file, &mut *subject, &mut *self.inputs());
         assert!(recorded.failed.is_none(), "{:?}", recorded.failed);
         Tape { case: *self, digest: digest(&*subject), at: subject.position(), recorded, file }
     }
 
-    pub(crate) fn record_into(&self, file: &Scratch, subject: &mut dyn Subject) -> Recorded {
+    /// Records this subject with these inputs.
+    pub(crate) fn record_with(
+        &self,
+        file: &Scratch,
+        subject: &mut dyn Subject,
+        inputs: &mut dyn Inputs,
+    ) -> Recorded {
         let writer = Writer::create(&file.0, &header()).unwrap();
         let spacing = Spacing { min_steps: self.spacing, bytes_per_gigastep: u64::MAX >> 32 };
         let recorder = Recorder::new(writer, self.with_events, spacing, |work| {
             thread::spawn(work);
         });
-        let mut inputs = self.inputs();
         let mut wait = |_: &traces::WriteError| false;
         let mut full = Full { policy: OnFull::Stop, wait: &mut wait };
-        recorder.record(subject, Around::new(&mut *inputs), Some(self.steps), &mut full)
+        recorder.record(subject, Around::new(inputs), Some(self.steps), &mut full)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use session::Position;
 use timeline::{Around, Grain, Player, Point, Rest, Subject};
+use traces::InputRecord;
 
 use crate::dice::Dice;
 use crate::rig::{Case, Tape, Typed, What, digest, fine, on};
@@ -31,8 +32,11 @@ pub(crate) struct Straight {
 
 impl Straight {
     pub(crate) fn new(tape: &Tape) -> Self {
-        let inputs = timeline::Tape::new(tape.reader().inputs().unwrap());
-        Self { subject: tape.case.subject(), tape: inputs }
+        Self::of(&tape.case, tape.reader().inputs().unwrap())
+    }
+
+    pub(crate) fn of(case: &Case, inputs: Vec<InputRecord>) -> Self {
+        Self { subject: case.subject(), tape: timeline::Tape::new(inputs) }
     }
 
     pub(crate) fn go(&mut self, step: u64) -> Moment {
