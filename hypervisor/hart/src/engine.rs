@@ -79,11 +79,13 @@ pub(crate) struct Block<B> {
     start: u64,
     pub(crate) ops: Box<[Op<B>]>,
     pub(crate) sides: Box<[Side]>,
+    /// One of its instructions may change a CSR, and does not leave it at its own pc.
+    pub(crate) loud: bool,
 }
 
 impl<B> Block<B> {
     fn empty() -> Self {
-        Self { start: EMPTY, ops: Box::new([]), sides: Box::new([]) }
+        Self { start: EMPTY, ops: Box::new([]), sides: Box::new([]), loud: false }
     }
 
     /// Halfwords from the block's start to instruction `at`.
@@ -189,6 +191,7 @@ impl<B: Bus> Engine<B> {
     fn decode(&self, bus: &mut B, start: u64) -> Option<Block<B>> {
         let mut ops = Vec::with_capacity(BLOCK_MAX);
         let mut sides = Vec::with_capacity(BLOCK_MAX);
+        let mut loud = false;
         let mut offset = start;
         let page_end = (start & !0xfff) + 0x1000;
         while ops.len() < BLOCK_MAX && offset < page_end {
@@ -204,11 +207,13 @@ impl<B: Bus> Engine<B> {
                 2 => u32::from(low),
                 _ => u32::from_le_bytes(bus.load(offset as usize)),
             };
-            let (op, ends) = lower(raw, (offset - start) as u8 / 2, ops.len() as u8, self.isa);
+            let begin = (offset - start) as u8 / 2;
+            let (op, traits) = lower(raw, begin, ops.len() as u8, self.isa);
+            loud |= traits.loud;
             offset += len;
             ops.push(op);
             sides.push(Side { raw, end: ((offset - start) / 2) as u8 });
-            if ends {
+            if traits.ends {
                 break;
             }
         }
@@ -216,14 +221,14 @@ impl<B: Bus> Engine<B> {
             return None;
         }
         bus.mark_code(start as usize, (offset - start) as usize);
-        Some(Block { start, ops: ops.into_boxed_slice(), sides: sides.into_boxed_slice() })
+        Some(Block { start, ops: ops.into_boxed_slice(), sides: sides.into_boxed_slice(), loud })
     }
 
     /// A block of the one instruction with these bits, which lies across two pages.
     pub(crate) fn crossing(&mut self, raw: u32) -> &Block<B> {
         let (op, _) = lower(raw, 0, 0, self.isa);
-        self.crossing =
-            Block { start: EMPTY, ops: Box::new([op]), sides: Box::new([Side { raw, end: 2 }]) };
+        let sides = Box::new([Side { raw, end: 2 }]);
+        self.crossing = Block { start: EMPTY, ops: Box::new([op]), sides, loud: true };
         &self.crossing
     }
 }

@@ -19,21 +19,40 @@ mod privileged;
 #[cfg(test)]
 mod tests;
 
+/// What an instruction does to its block.
+#[derive(Clone, Copy)]
+pub(crate) struct Traits {
+    /// It is the last one.
+    pub(crate) ends: bool,
+    /// It may change a CSR, and does not leave the block at its own pc.
+    pub(crate) loud: bool,
+}
+
 /// The handler for the instruction `raw`, which begins `begin` halfwords after its block's first
 /// and is the block's number `at`; and whether the block ends with it.
-pub(crate) fn lower<B: Bus>(raw: u32, begin: u8, at: u8, isa: Extensions) -> (Op<B>, bool) {
+pub(crate) fn lower<B: Bus>(raw: u32, begin: u8, at: u8, isa: Extensions) -> (Op<B>, Traits) {
     match isa::decode(raw) {
         Some(insn) if is_there(&insn, isa) => {
             let op = operands(&insn, begin, at);
             let run = handler(&insn);
-            (Op { run, ..op }, ends_block(insn.op))
+            (Op { run, ..op }, Traits { ends: ends_block(insn.op), loud: is_loud::<B>(&insn) })
         }
-        _ => (Op { run: illegal, imm: 0, rd: SINK, rs1: 0, rs2: 0, at }, true),
+        _ => {
+            let op = Op { run: illegal, imm: 0, rd: SINK, rs1: 0, rs2: 0, at };
+            (op, Traits { ends: true, loud: false })
+        }
     }
 }
 
 fn is_there(insn: &Insn, isa: Extensions) -> bool {
     (insn.op.is_hint() || isa.has(insn.row().ext)) && (insn.len == 4 || isa.has(Ext::C))
+}
+
+/// Whether an instruction may change a CSR where it cannot be seen afterwards which one it was: its
+/// block goes on, or the pc is another one.
+fn is_loud<B: Bus>(insn: &Insn) -> bool {
+    let returns = matches!(insn.op, Name::Mret | Name::Sret | Name::Huret);
+    returns || csr::is_plain_access(insn) || fp::handler::<B>(insn.op).is_some()
 }
 
 fn ends_block(name: Name) -> bool {

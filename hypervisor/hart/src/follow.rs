@@ -1,8 +1,14 @@
 //! A CSR that is followed: the run comes back after each step that changed it.
 //!
-//! Most CSRs change where blocks end, but flags of floating point within them, and interrupts that
-//! are pending with time. So a hart whose CSR is followed makes single steps, and nothing else is
-//! slower for it.
+//! ```text
+//!   an instruction that leaves its block (most writes of CSRs, accesses to devices), a trap
+//!                                        the run comes back behind it, and knows its pc
+//!   floating point, a CSR on which       "loud": they leave no block, or with another pc, so
+//!   nothing depends, a return            blocks that have one are made step by step
+//!   pending interrupts                   change with time, too: if they are followed, every step
+//!                                        is a single one
+//!   everything else                      changes no CSR, and runs as ever
+//! ```
 
 use isa::Csr;
 
@@ -57,13 +63,21 @@ pub(crate) struct Follow {
     last: u64,
     /// What the machine's steps are ahead of the hart's, in this turn.
     ahead: u64,
+    /// It shows what is pending, which time and wires change.
+    timed: bool,
+    /// The pc of the last step, if that step may have changed it.
+    stepped_at: Option<u64>,
     /// Not told yet, since something else ended the run.
     change: Option<CsrChange>,
 }
 
 impl Follow {
     pub(crate) fn new(csr: Csr, last: u64) -> Self {
-        Self { csr, last, ahead: 0, change: None }
+        Self { csr, last, ahead: 0, timed: is_timed(csr), stepped_at: None, change: None }
+    }
+
+    pub(crate) fn stepped_at(&mut self, pc: u64) {
+        self.stepped_at = Some(pc);
     }
 
     pub(crate) fn csr(&self) -> Csr {
@@ -134,7 +148,7 @@ impl Hart {
         self.probe.follow.as_mut()?.change.take()
     }
 
-    /// [`Hart::run`] step by step.
+    /// [`Hart::run`], which comes back where the CSR may have changed.
     pub(crate) fn run_followed<B: Bus>(
         &mut self,
         engine: &mut Engine<B>,
@@ -147,13 +161,27 @@ impl Hart {
                 return Halt::Changed(change);
             }
             let (before, pc) = (self.steps, self.pc);
-            let halt = self.run_on(engine, bus, limit.min(before.saturating_add(1)));
+            let single = self.probe.follow.as_mut().is_some_and(|follow| {
+                follow.stepped_at = None;
+                follow.timed
+            });
+            let end = if single { limit.min(before.saturating_add(1)) } else { limit };
+            let halt = self.run_on(engine, bus, end);
+            let follow = self.probe.follow.as_mut();
+            let stepped_at = follow.and_then(|follow| follow.stepped_at.take());
             if self.steps != before {
-                self.note_change(bus, before, Some(pc));
+                let pc = stepped_at.unwrap_or(pc);
+                self.note_change(bus, self.steps - 1, Some(pc));
             }
-            if halt != Halt::Limit || self.steps == before {
+            if halt != Halt::Limit || self.steps >= limit {
                 return halt;
             }
         }
     }
+}
+
+/// Whether a CSR shows what is pending.
+fn is_timed(csr: Csr) -> bool {
+    let csr = csr.row().and_then(|row| row.mirror).unwrap_or(csr);
+    [Csr::MIP, Csr::SIP, Csr::HIP, Csr::VSIP, Csr::UIP, Csr::HUIP].contains(&csr)
 }

@@ -53,6 +53,14 @@ impl Probe {
             && self.breakpoints.binary_search(&pc).is_ok()
     }
 
+    /// The last step was made at this pc, and may have changed a CSR.
+    #[inline(always)]
+    pub(crate) fn stepped_at(&mut self, pc: u64) {
+        if let Some(follow) = &mut self.follow {
+            follow.stepped_at(pc);
+        }
+    }
+
     /// Whether a CSR is followed.
     pub(crate) fn follows(&self) -> bool {
         self.follow.is_some()

@@ -85,12 +85,16 @@ impl Hart {
                 self.steps += 1;
                 match self.take_trap(Trap::plain(interrupt)) {
                     Some(taken) => return Halt::Trap(taken),
+                    None if self.probe.follows() => return Halt::Limit,
                     None => continue,
                 }
             }
             let end = limit.min(self.deadline_step(bus));
             if let Left::Halt(halt) = self.run_blocks(engine, bus, end) {
                 return halt;
+            }
+            if self.probe.follows() {
+                return Halt::Limit;
             }
         }
     }
@@ -124,25 +128,47 @@ impl Hart {
             }
             let offset = page_offset | (pc & !PAGE_MASK);
             let flow = match engine.block(bus, offset) {
+                Some(block) if block.loud && self.probe.follows() => {
+                    return self.run_loud(bus, block);
+                }
                 Some(block) => self.run_loop(bus, block, end),
                 None => match self.fetch_crossing(bus, pc, offset) {
                     Ok(raw) => {
                         end = self.after_walk(bus, end);
+                        if self.probe.follows() {
+                            return self.run_loud(bus, engine.crossing(raw));
+                        }
                         self.run_block(bus, engine.crossing(raw), 1)
                     }
                     Err(trap) => return self.fetch_trap(trap),
                 },
             };
-            match flow {
-                Flow::End | Flow::Jump => {}
-                Flow::Sync | Flow::SyncJump => return Left::Look,
-                Flow::Wait if self.waiting => return Left::Look,
-                Flow::Wait => return Left::Halt(Halt::Yield),
-                Flow::Trap => return self.enter(self.trap),
-                Flow::Stop => return Left::Halt(Halt::Watchpoint(self.probe.hit())),
+            if let Some(left) = self.left(flow) {
+                return left;
             }
         }
         Left::Look
+    }
+
+    /// How a run of blocks ends if one was left like this; `None`: it goes on.
+    #[inline(always)]
+    fn left(&mut self, flow: Flow) -> Option<Left> {
+        Some(match flow {
+            Flow::End | Flow::Jump => return None,
+            Flow::Sync | Flow::SyncJump => Left::Look,
+            Flow::Wait if self.waiting => Left::Look,
+            Flow::Wait => Left::Halt(Halt::Yield),
+            Flow::Trap => self.enter(self.trap),
+            Flow::Stop => Left::Halt(Halt::Watchpoint(self.probe.hit())),
+        })
+    }
+
+    /// Runs one instruction of a block that may change the CSR that is followed.
+    #[cold]
+    fn run_loud<B: Bus>(&mut self, bus: &mut B, block: &Block<B>) -> Left {
+        self.probe.stepped_at(self.pc);
+        let flow = self.run_block(bus, block, 1);
+        self.left(flow).unwrap_or(Left::Look)
     }
 
     /// Where the run ends if the walk of a fetch wrote what somebody has to know of: it did so in
@@ -189,6 +215,10 @@ impl Hart {
         if bus.n_changes() != self.seen_changes {
             let pc = self.pc.wrapping_add(2 * block.begin(at));
             bus.written_by(self.id, Some(self.steps + at as u64), pc);
+        }
+        // Of a return the pc is gone: its block is a loud one.
+        if !matches!(flow, Flow::Stop | Flow::SyncJump) {
+            self.probe.stepped_at(self.pc.wrapping_add(2 * block.begin(at)));
         }
         match flow {
             Flow::Stop => {

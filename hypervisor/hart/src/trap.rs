@@ -132,6 +132,7 @@ impl Hart {
     pub(crate) fn take_trap(&mut self, trap: Trap) -> Option<Taken> {
         let from = self.mode();
         let pc = self.pc;
+        self.probe.stepped_at(pc);
         let target = self.target(&trap);
         match target {
             Target::M => self.trap_to_m(&trap),

@@ -28,7 +28,7 @@ impl Machine {
 
     /// From now on [`Machine::run`] comes back with [`Halt::Changed`] right after each step that
     /// changed this CSR of this hart, or after the trap that is reported of it; with `None` no
-    /// more. The hart makes single steps meanwhile.
+    /// more. Where it is one that shows pending interrupts, the hart makes single steps meanwhile.
     ///
     /// # Errors
     /// [`CannotWatch`] says why not; what was watched before still is.

@@ -39,6 +39,16 @@ fn is_plain(csr: Csr) -> bool {
     )
 }
 
+/// Whether this is an access to such a CSR.
+#[expect(clippy::cast_sign_loss, reason = "twelve bits")]
+pub(super) fn is_plain_access(insn: &Insn) -> bool {
+    let is_access = matches!(
+        insn.op,
+        Name::Csrrw | Name::Csrrs | Name::Csrrc | Name::Csrrwi | Name::Csrrsi | Name::Csrrci
+    );
+    is_access && is_plain(Csr((insn.imm & 0xfff) as u16))
+}
+
 #[expect(clippy::cast_sign_loss, reason = "twelve bits")]
 fn csr_of<B>(op: &Op<B>) -> Csr {
     Csr((op.imm & 0xfff) as u16)
