@@ -125,19 +125,18 @@ impl Bench<'_> {
         Ok((done, took))
     }
 
-    /// Goes to a step from where nothing is remembered.
-    fn cold_seek(&mut self) -> Measured<Duration> {
-        let step = self.any_step()?;
-        self.player()?.forget();
-        Ok(self.timed(|player, progress| player.seek(step, progress))?.1)
-    }
-
+    /// To random steps, from where nothing is remembered.
     fn cold_seeks(&mut self) -> Measured<()> {
         let mut took = Vec::new();
         for _ in 0..self.count {
-            took.push(self.cold_seek()?);
+            let step = self.any_step()?;
+            self.player()?.forget();
+            took.push((self.timed(|player, progress| player.seek(step, progress))?.1, step));
         }
-        self.print(&Row { what: "seek, cold", took: &took, note: "" });
+        let slowest = took.iter().max().map_or(0, |(_, step)| *step);
+        let took: Vec<Duration> = took.iter().map(|(took, _)| *took).collect();
+        let note = format!("the longest to step {slowest}");
+        self.print(&Row { what: "seek, cold", took: &took, note: &note });
         Ok(())
     }
 
