@@ -147,7 +147,26 @@ impl Player {
 
     /// The last keyframe at or before a step.
     pub(crate) fn keyframe_before(&self, step: u64) -> Option<usize> {
-        self.reader.keyframes().partition_point(|frame| frame.at.step <= step).checked_sub(1)
+        let frames = self.reader.keyframes();
+        let last = frames.partition_point(|frame| frame.at.step <= step).checked_sub(1)?;
+        // The one of the end may be behind its step, where nobody could run.
+        let ends = self.ends_itself() && frames.get(last).map(|it| it.at) == Some(self.last);
+        Some(if ends { last.saturating_sub(1) } else { last })
+    }
+
+    /// Whether the run ended by something that happened in it.
+    pub(crate) fn ends_itself(&self) -> bool {
+        self.reader.end().is_some_and(|end| end.stop != Stop::StepLimit)
+    }
+
+    /// From the last step on to the end, if that came without another one.
+    pub(crate) fn finish(&mut self) -> Result<(), TravelError> {
+        if self.ends_itself() && self.ended.is_none() && !self.meddled {
+            let step = self.position().step;
+            self.run(step.saturating_add(1), &mut [], &mut Vec::new())?;
+            self.between = true;
+        }
+        Ok(())
     }
 
     /// The subject was put somewhere.

@@ -88,7 +88,10 @@ impl Player {
         let (first, last) = (self.first().step, self.last().step);
         match point {
             Point::Start => self.seek(first, progress),
-            Point::End => self.seek(last, progress),
+            Point::End => {
+                self.seek(last, progress)?;
+                return self.finish();
+            }
             Point::Step(step) if (first..=last).contains(&step) => self.seek(step, progress),
             Point::Step(step) => {
                 let range = format!("{first} to {last}");

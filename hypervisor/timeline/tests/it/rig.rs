@@ -58,6 +58,8 @@ pub(crate) enum Typed {
     Script(&'static str),
     /// Anything anywhere, by a seed.
     Wild(u64),
+    /// The same, and an end in so many waits.
+    Quit(u64, u64),
 }
 
 /// A run to record.
@@ -139,7 +141,8 @@ impl Case {
         match self.typed {
             Typed::Nothing => Box::new(session::NoInputs),
             Typed::Script(text) => Box::new(Script::parse(text).unwrap()),
-            Typed::Wild(seed) => Box::new(Wild { dice: Dice(seed) }),
+            Typed::Wild(seed) => Box::new(Wild { dice: Dice(seed), waits: u64::MAX }),
+            Typed::Quit(seed, waits) => Box::new(Wild { dice: Dice(seed), waits }),
         }
     }
 
@@ -251,6 +254,8 @@ pub(crate) fn on(_: u64, _: u64) -> bool {
 /// Inputs at random: at slices, while everybody waits, with looks at commands between.
 struct Wild {
     dice: Dice,
+    /// Waits until the end.
+    waits: u64,
 }
 
 impl Wild {
@@ -266,6 +271,10 @@ impl Inputs for Wild {
     }
 
     fn idle(&mut self, _at: Position, time_ns: u64, deadline_ns: Option<u64>) -> Idle {
+        self.waits -= 1;
+        if self.waits == 0 {
+            return Idle::Input { time_ns, input: Input::Quit };
+        }
         match (self.dice.below(4), deadline_ns) {
             (0, _) => Idle::Attention,
             (1 | 2, Some(_)) => Idle::Deadline,

@@ -217,3 +217,29 @@ fn the_edges_are_where_the_recording_begins_and_ends() {
         }
     }
 }
+
+/// Where nobody can run the end comes behind the last moment.
+#[test]
+fn an_end_without_a_step_is_behind_the_last_moment() {
+    let program = |what| Case { quantum: 97, spacing: 1500, ..Case::new(what, 2, 99_999) };
+    for what in [What::Vm { rounds: 40, resets: 0 }, What::Bare { rounds: 40, resets: 0 }] {
+        let tape = Case { typed: Typed::Quit(1, 150), ..program(what) }.record("quit");
+        assert_eq!(tape.recorded.stop, session::Stop::User);
+        let want = Straight::new(&tape).go(tape.at.step);
+        assert_ne!(want.digest, tape.digest);
+        let mut dice = Dice(9);
+        for grain in grains() {
+            let mut player = tape.player(grain);
+            for _ in 0..6 {
+                player.seek(tape.at.step, &mut on).unwrap();
+                assert_eq!(moment(player.subject()), want);
+                player.go(Point::End, &mut on).unwrap();
+                assert_eq!(player.ended(), Some(&session::Stop::User));
+                assert_eq!((player.position(), digest(player.subject())), (tape.at, tape.digest));
+                let step = dice.between(tape.at.step / 2, tape.at.step);
+                player.seek(step, &mut on).unwrap();
+                assert_eq!(moment(player.subject()), Straight::new(&tape).go(step));
+            }
+        }
+    }
+}
