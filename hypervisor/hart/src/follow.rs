@@ -173,7 +173,13 @@ impl Hart {
                 let pc = stepped_at.unwrap_or(pc);
                 self.note_change(bus, self.steps - 1, Some(pc));
             }
-            if halt != Halt::Limit || self.steps >= limit {
+            if halt != Halt::Limit {
+                return halt;
+            }
+            if let Some(change) = self.take_change() {
+                return Halt::Changed(change);
+            }
+            if self.steps >= limit {
                 return halt;
             }
         }
