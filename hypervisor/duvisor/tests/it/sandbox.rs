@@ -36,6 +36,24 @@ fn call(line: &str) -> Option<(&str, bool)> {
     (is_name && told).then_some((name, refused))
 }
 
+fn thread_of(line: &str) -> &str {
+    line.split_whitespace().next().unwrap_or_default()
+}
+
+/// The threads that have begun a call and not ended it.
+fn in_calls(trace: &str) -> BTreeSet<&str> {
+    let mut threads = BTreeSet::new();
+    for line in trace.lines() {
+        let thread = thread_of(line);
+        if line.ends_with("<unfinished ...>") {
+            threads.insert(thread);
+        } else {
+            threads.remove(thread);
+        }
+    }
+    threads
+}
+
 /// The calls of a traced run once it was closed are those that such a run may make.
 #[track_caller]
 #[expect(clippy::print_stdout, reason = "the list is there to be read")]
@@ -55,11 +73,12 @@ fn only_allowed(plan: Plan, trace: &Path) {
     });
     let closed: Vec<usize> = closed.collect();
     assert_eq!(closed.len(), 3, "filters that were taken: {closed:?}");
+    let mut in_calls = in_calls(&trace[..closed[2]]);
     let mut made = BTreeSet::new();
     for line in trace[closed[2]..].lines().skip(1) {
         let Some((name, refused)) = call(line) else { continue };
-        // A thread may have been on its way out of a call when the filter came.
-        if matches!(name, "futex" | "seccomp" | "prctl") && line.contains("resumed") {
+        // What began before the filter came is none of what it is to stop.
+        if line.contains(" resumed>") && in_calls.remove(thread_of(line)) {
             continue;
         }
         made.insert(name);
