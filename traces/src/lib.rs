@@ -13,6 +13,7 @@ mod damage;
 mod header;
 mod index;
 mod map;
+mod memory;
 mod memory_hash;
 mod packer;
 mod print;

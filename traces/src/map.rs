@@ -12,7 +12,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::tail::Medium;
 
-/// Memory that outlives the process.
+/// Memory that outlives the process, if it is that of a file.
 #[derive(Debug)]
 pub(crate) struct Map {
     start: NonNull<u8>,
@@ -29,6 +29,17 @@ impl Map {
         // SAFETY: a new mapping at an address that the kernel chooses; it overlaps nothing.
         let start = unsafe {
             rustix::mm::mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, file, at)?
+        };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::Other)?;
+        Ok(Self { start, len })
+    }
+
+    /// Of no file: memory that ends with the process.
+    pub(crate) fn private(len: usize) -> io::Result<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: as in `new`; what is mapped is memory of nobody else.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, protection, MapFlags::PRIVATE)?
         };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::Other)?;
         Ok(Self { start, len })

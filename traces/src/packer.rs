@@ -81,8 +81,13 @@ impl Packer {
     /// For a recording that begins.
     #[must_use]
     pub fn new() -> Self {
-        let contents = BTreeMap::new();
-        Self { zstd: compressor(), memory: MemoryHash::new(), contents, next_blob: 0 }
+        Self::after(MemoryHash::new())
+    }
+
+    /// For a recording of a run that begins with this in memory: see [`Packer::know`].
+    #[must_use]
+    pub fn after(memory: MemoryHash) -> Self {
+        Self { zstd: compressor(), memory, contents: BTreeMap::new(), next_blob: 0 }
     }
 
     /// A page that is there before the first frame, since the run itself begins with it: it is in

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use session::Position;
 use thiserror::Error;
@@ -12,6 +12,7 @@ use crate::chunk::{CHUNK_HEADER, ChunkHead, ChunkKind, Codec, RAW_MAX, Seed};
 use crate::damage::{Damage, What};
 use crate::header::{self, Header, HeaderError};
 use crate::index::Entry;
+use crate::memory::Source;
 use crate::record::{End, Format, Record};
 use crate::schema::table;
 use crate::varint::is_crc;
@@ -90,7 +91,7 @@ struct Open {
 /// A recording.
 #[derive(Debug)]
 pub struct Reader {
-    file: File,
+    file: Source,
     len: u64,
     header: Header,
     header_bytes: Vec<u8>,
@@ -130,7 +131,19 @@ impl Reader {
     /// # Errors
     /// [`OpenError`].
     pub fn from_file(file: File) -> Result<(Self, Vec<Damage>), OpenError> {
-        let len = file.metadata().map_err(OpenError::Io)?.len();
+        Self::of(Source::File(file))
+    }
+
+    /// The same of bytes in memory.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn from_bytes(bytes: Arc<[u8]>) -> Result<(Self, Vec<Damage>), OpenError> {
+        Self::of(Source::Memory(bytes))
+    }
+
+    fn of(file: Source) -> Result<(Self, Vec<Damage>), OpenError> {
+        let len = file.len().map_err(OpenError::Io)?;
         let mut damages = Vec::new();
         let (read, bytes) = match read_header(&file, len)? {
             Ok(found) => found,
@@ -312,7 +325,7 @@ impl Reader {
 
 type HeaderOf = Result<(header::Read, Vec<u8>), HeaderError>;
 
-fn read_header(file: &File, len: u64) -> Result<HeaderOf, OpenError> {
+fn read_header(file: &Source, len: u64) -> Result<HeaderOf, OpenError> {
     let mut start = vec![0; header::FILE_HEADER.min(usize::try_from(len).unwrap_or(usize::MAX))];
     file.read_exact_at(&mut start, 0).map_err(OpenError::Io)?;
     let n = match header::length(&start) {

@@ -155,7 +155,7 @@ pub(crate) fn look(bytes: &[u8]) -> Option<Found> {
     })
 }
 
-/// A place where a file is kept: the host's, or a test's.
+/// A place where a file is kept: the host's, memory, or a test's.
 pub(crate) trait Medium: Send + std::fmt::Debug {
     /// Writes all bytes at an offset.
     fn write_at(&mut self, bytes: &[u8], at: u64) -> io::Result<()>;
@@ -165,4 +165,8 @@ pub(crate) trait Medium: Send + std::fmt::Debug {
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Waits until all is on the disk.
     fn sync(&mut self) -> io::Result<()>;
+    /// What was written, if that is in memory only.
+    fn take_bytes(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
 }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::chunk::{CHUNK_FULL, CHUNK_RECORDS, ChunkHead, ChunkKind, Meta, RAW_MAX, Seed, bit};
 use crate::header::Header;
 use crate::index::{Entry, Index, Trailer};
+use crate::memory::Memory;
 use crate::packer::{Packed, compress, compressor};
 use crate::reader::time_of;
 use crate::record::{DiskBlock, Encoder, End, InputRecord, bound, bound_of_input};
@@ -115,6 +116,20 @@ impl Writer {
         Self::on(Box::new(file), header).inspect_err(|_error| {
             let _ = std::fs::remove_file(path);
         })
+    }
+
+    /// Begins a recording in memory, which [`Writer::take_bytes`] gives when it is over.
+    ///
+    /// # Errors
+    /// [`WriteError`]
+    pub fn in_memory(header: &Header) -> Result<Self, WriteError> {
+        Self::on(Box::new(Memory::default()), header)
+    }
+
+    /// The file that a recording in memory would be. Of one in a file: nothing.
+    #[must_use]
+    pub fn take_bytes(mut self) -> Vec<u8> {
+        self.medium.take_bytes()
     }
 
     pub(crate) fn on(mut medium: Box<dyn Medium>, header: &Header) -> Result<Self, WriteError> {
@@ -234,6 +249,26 @@ impl Writer {
         self.open(true, usize::MAX)?;
         self.put((end.at, end.time_ns), |encoder| encoder.end(end));
         self.end_is_in = true;
+        Ok(())
+    }
+
+    /// The recording goes as far as this, though nothing is on record of it: for one that is closed
+    /// and not ended.
+    ///
+    /// # Errors
+    /// [`WriteError`]
+    pub fn reach(&mut self, at: Position, time_ns: u64) -> Result<(), WriteError> {
+        self.open(true, 0)?;
+        if self.open.n_records == 0 {
+            (self.open.first, self.open.first_ns) = (at, time_ns);
+        }
+        (self.open.last, self.open.last_ns) = (at, time_ns);
+        self.now = (at, time_ns);
+        let open = std::mem::replace(&mut self.open, Meta::new(ChunkKind::Records));
+        self.tail.read(&mut self.raw);
+        let (meta, payload) = compress(&mut self.zstd.0, open, &self.raw);
+        self.chunk(meta, &payload)?;
+        self.encoder.reset();
         Ok(())
     }
 

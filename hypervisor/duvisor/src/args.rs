@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::keep::{Keep, SaverOptions};
 pub(crate) use self::snapshot::{Restore, Save, Snapshot};
 pub(crate) use self::trace::{Ask, Bench, Bisect, Cat, Cut, Info, Repair, Trace, VerifyFile};
 use crate::values::{Disk, RtcBase, Seed, Size};
 
+mod keep;
 mod snapshot;
 mod trace;
 
@@ -61,6 +63,9 @@ pub(crate) enum Verb {
     /// List, fetch and find guests
     #[command(subcommand)]
     Guest(Guest),
+    /// Write files for a run that cannot: started by such a run only
+    #[command(hide = true)]
+    Saver(SaverOptions),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -109,6 +114,8 @@ pub(crate) struct Run {
     pub(crate) conditions: Conditions,
     #[command(flatten)]
     pub(crate) world: World,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
 }
 
 /// Options of `machine`.
@@ -139,6 +146,8 @@ pub(crate) struct Machine {
     pub(crate) conditions: Conditions,
     #[command(flatten)]
     pub(crate) world: World,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
 }
 
 /// Options of `record`.

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use devices::Digest;
@@ -16,8 +17,9 @@ use crate::values::{self, DiskMode};
 const PRIVATE_MAX: u64 = 4 << 30;
 
 /// An image, read and written in place.
-struct FileDisk {
-    file: File,
+#[derive(Clone)]
+pub(crate) struct FileDisk {
+    file: Arc<File>,
     sectors: u64,
     read_only: bool,
 }
@@ -72,17 +74,20 @@ pub(crate) fn open_recorded(disk: &values::Disk) -> Result<AnyDisk> {
     })
 }
 
-/// The image of a recording, as it was when the run began; it is only read.
-pub(crate) fn open_replayed(disk: &values::Disk, seen: Vec<Seen>) -> Result<AnyDisk> {
+/// Opens the image of a recording, or of a run that is kept; it is only read.
+pub(crate) fn open_image(disk: &values::Disk) -> Result<FileDisk> {
     let image = open_file(&disk.path, DiskMode::ReadOnly)
         .with_context(|| format!("opening the disk image {}", disk.path.display()))?;
-    let read_only = disk.mode == DiskMode::ReadOnly;
-    let image = FileDisk { read_only, ..image };
+    Ok(FileDisk { read_only: disk.mode == DiskMode::ReadOnly, ..image })
+}
+
+/// The disk of a recording over such an image, as it was when the run began.
+pub(crate) fn replayed(image: FileDisk, mode: DiskMode, seen: Vec<Seen>) -> AnyDisk {
     let image = Recorded::replay(image, hash, seen);
-    Ok(match disk.mode {
+    match mode {
         DiskMode::ReadOnly => AnyDisk::new(image),
         DiskMode::Private | DiskMode::ReadWrite => AnyDisk::new(CowDisk::new(image, PRIVATE_MAX)),
-    })
+    }
 }
 
 /// Where the disk image of a recording is now.
@@ -139,5 +144,9 @@ fn open_file(path: &Path, mode: DiskMode) -> Result<FileDisk> {
             Err(TryLockError::Error(error)) => return Err(error).context("locking it"),
         }
     }
-    Ok(FileDisk { file, sectors: bytes / SECTOR, read_only: mode == DiskMode::ReadOnly })
+    Ok(FileDisk {
+        file: Arc::new(file),
+        sectors: bytes / SECTOR,
+        read_only: mode == DiskMode::ReadOnly,
+    })
 }

@@ -30,15 +30,16 @@ pub(crate) fn run(options: &Machine) -> Result<u8> {
         let blob = machine::dump_dtb(&recipe.bare_config(start)?).map_err(blame)?;
         return setup::dump_dtb(path, &blob);
     }
-    let disk = recording::open_disk(&recipe, options.world.record.as_ref())?;
+    let disk = recording::open_disk(&recipe, &options.world, &options.keep)?;
     let mut subject = recipe.make(disk, &options.boot)?.subject();
     let signature = options.signature.as_deref();
     let signature =
         signature.map(|path| Signature::create(path, &recipe.symbols()?)).transpose()?;
-    let recorder = recording::start(|id| recipe.header(id), &options.world)?;
-    let disk = options.boot.disk.as_ref();
     let headless = sandbox::Ui::Headless;
-    let confine = Confine::new(options.no_sandbox, headless, disk, recorder.is_some());
+    let recorder = recording::start_or_keep(&recipe, &options.world, &options.keep, headless)?;
+    let disk = options.boot.disk.as_ref();
+    let records = recorder.as_ref().is_some_and(recording::Recorder::writes);
+    let confine = Confine::new(options.no_sandbox, headless, disk, records);
     let (ended, interrupted) = play::headless(&options.world, &mut *subject, recorder, confine)?;
     if let Some(signature) = signature {
         signature.write(&*subject)?;

@@ -19,6 +19,7 @@ mod recording;
 mod replay;
 mod report;
 mod run;
+mod saver;
 mod say;
 mod setup;
 mod signals;
@@ -97,6 +98,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
             guest::verb(verb, &stop)?;
             Ok(if stop.load(Ordering::Relaxed) { EXIT_INTERRUPTED } else { 0 })
         }
+        Verb::Saver(options) => saver::run(options),
         Verb::Completions { shell } => {
             let mut command = Cli::command();
             // It panics where writing fails: memory takes everything.

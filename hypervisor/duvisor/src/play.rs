@@ -1,13 +1,13 @@
 //! A run from its first step to its end, whatever is run: sinks, console, digests, the last words.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
-use session::{Overview, Script, Server, Sink, Stop};
-use timeline::{Around, Rest, Subject};
+use session::{Capabilities, Overview, Script, Server, Sink, Stop, link};
+use timeline::{Around, Kept, Rest, Subject};
 use tracing::{debug, info, warn};
 
 use crate::args::World;
@@ -16,7 +16,10 @@ use crate::console::{Printer, RawMode, read_stdin};
 use crate::events::JsonLines;
 use crate::host::{Live, host_now};
 use crate::recording::{Begun, Recorder};
-use crate::{recording, replay, report, say, setup, signals};
+use crate::{replay, report, say, setup, signals};
+
+/// What a run without a history says to who wants to see or save it.
+const NO_HISTORY: &str = "this run has no history: --history SIZE keeps one";
 
 /// What a run left: its end, the last view of it, and the digests.
 pub(crate) struct Ended {
@@ -26,6 +29,8 @@ pub(crate) struct Ended {
     pub(crate) unheard: Option<String>,
     /// Of the events, and of the state.
     digests: Option<(String, String)>,
+    /// What is kept of the run in memory.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Ended {
@@ -68,23 +73,17 @@ pub(crate) fn play(
         sinks.push(&mut lines);
     }
     let around = Around { inputs, sinks, server, stopwatch: Some(&mut stopwatch) };
-    let (stop, recorded) = match recorder {
-        Some(recorder) => {
-            let recorded = recorder.record(subject, around, max_steps, &quit);
-            (recorded.stop.clone(), Some(recorded))
-        }
+    let (stop, kept) = match recorder {
+        Some(recorder) => recorder.record(subject, around, max_steps, &quit)?,
         None => (run(subject, around, max_steps), None),
     };
     let overview = subject.overview();
     let unheard = inputs.script().and_then(Script::unheard);
     log_end(&stop, &overview, host_now().saturating_duration_since(start));
-    if let Some(recorded) = recorded {
-        recording::tell(recorded)?;
-    }
     let digests = lines
         .finish()?
         .map(|events| (events.to_hex().to_string(), replay::digest(subject).to_hex().to_string()));
-    Ok(Ended { stop, overview, unheard, digests })
+    Ok(Ended { stop, overview, unheard, digests, kept })
 }
 
 /// Runs a subject that nobody records.
@@ -94,9 +93,28 @@ fn run(subject: &mut dyn Subject, mut around: Around<'_>, max_steps: Option<u64>
         match subject.run_until(&mut around, limit) {
             Rest::StepLimit => return subject.end_at_limit(&mut around),
             Rest::Stopped(stop) => return stop,
+            Rest::Asked => {
+                if let Some(server) = around.server.as_deref_mut() {
+                    timeline::refuse(server, subject.position(), NO_HISTORY);
+                }
+            }
             // Nobody is there whom it would interest.
             Rest::Debug { hart, .. } => subject.machine_mut().hart_mut(hart).0.pass_once(),
         }
+    }
+}
+
+/// After the end: answers what a watcher still wants to know, until it goes or says quit.
+pub(crate) fn linger(subject: &mut dyn Subject, ended: Option<&mut Ended>, server: &mut Server) {
+    if let Some(Ended { stop, kept: Some(kept), .. }) = ended {
+        return kept.linger(subject, stop, server);
+    }
+    loop {
+        subject.linger(server);
+        if !server.has_left() {
+            return;
+        }
+        timeline::refuse(server, subject.position(), NO_HISTORY);
     }
 }
 
@@ -129,7 +147,10 @@ pub(crate) fn headless(
     let lines = JsonLines::new(world.events.as_deref(), world.digest, &[&quit])?;
     confine.begin();
     let recorder = recorder.map(Recorder::begin).transpose()?;
-    signals::set_on_end(&[&quit, &signal])?;
+    // There is no watcher but the signal that asks for the run to be saved.
+    let (client, mut server) = link(Capabilities { live: true, control: true, time_travel: false });
+    let saves = recorder.is_some().then(|| Arc::new(Mutex::new(Some(client.asker()))));
+    signals::set_on_end_or_save(&[&quit, &signal], saves)?;
     let raw = RawMode::enter();
     let interactive = !world.warp && script.is_none();
     let typed = interactive.then(|| read_stdin(raw.is_terminal(), Arc::clone(&quit)));
@@ -142,7 +163,7 @@ pub(crate) fn headless(
     let mut printer = Printer;
     let console = shown.then_some(&mut printer as &mut dyn Sink);
     let run = Play { max_steps: world.max_steps, recorder, quit, lines };
-    let ended = play(subject, &mut inputs, console, None, run);
+    let ended = play(subject, &mut inputs, console, Some(&mut server), run);
     drop(raw);
     // The guest's last line may have no end.
     say::note("");

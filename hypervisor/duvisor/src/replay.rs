@@ -81,7 +81,11 @@ impl Opened {
     /// A guest that has not run, and a reader of its own.
     pub(crate) fn source(&self) -> Result<Source> {
         let disk = self.recipe.disk.as_ref();
-        let disk = disk.map(|disk| disk::open_replayed(disk, self.seen.clone())).transpose()?;
+        let disk = disk.map(|disk| {
+            let image = disk::open_image(disk)?;
+            anyhow::Ok(disk::replayed(image, disk.mode, self.seen.clone()))
+        });
+        let disk = disk.transpose()?;
         let subject = self.recipe.make(disk, &args::Boot::default())?.subject();
         let (reader, _) =
             Reader::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;

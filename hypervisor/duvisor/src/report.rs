@@ -101,6 +101,11 @@ fn rows(overview: &Overview) -> Vec<Row> {
     rows
 }
 
+/// Whether a run ended in a way that nobody wanted.
+pub(crate) fn is_crash(stop: &Stop) -> bool {
+    exit_code(stop) == crate::EXIT_FINDINGS
+}
+
 /// The exit code that tells it.
 pub(crate) fn exit_code(stop: &Stop) -> u8 {
     match stop {

@@ -1,8 +1,8 @@
 //! `duvisor run`: a guest in a delegated VM, with the terminal UI or headless.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 use isa::Extensions;
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Run) -> Result<u8> {
     if let Some(path) = &options.boot.dump_dtb {
         let Kind::Vm { leaf } = recipe.kind else { bail!("this is no VM") };
         let mut config = recipe.vm_config(leaf)?;
-        config.disk = recording::open_disk(&recipe, None)?;
+        config.disk = recording::open_disk(&recipe, &options.world, &options.keep)?;
         let blob = vmm::dump_dtb(&config);
         let blame = |error| blame::vm(error, &recipe.origin(), &options.boot, recipe.memory);
         return setup::dump_dtb(path, &blob.map_err(blame)?);
@@ -63,13 +63,14 @@ pub(crate) fn run(options: &Run) -> Result<u8> {
         cmdline = recipe.cmdline,
         "a VM",
     );
-    let record = options.world.record.as_ref();
-    let disk = recording::open_disk(&recipe, record)?;
+    let (world, keep) = (&options.world, &options.keep);
+    let disk = recording::open_disk(&recipe, world, keep)?;
     let mut subject = recipe.make(disk, &options.boot)?.subject();
-    let recorder = recording::start(|id| recipe.header(id), &options.world)?;
     let ui = if options.headless { Ui::Headless } else { Ui::Terminal };
+    let recorder = recording::start_or_keep(&recipe, world, keep, ui)?;
     let disk = options.boot.disk.as_ref();
-    let confine = Confine::new(options.no_sandbox, ui, disk, recorder.is_some());
+    let records = recorder.as_ref().is_some_and(Recorder::writes);
+    let confine = Confine::new(options.no_sandbox, ui, disk, records);
     if !options.headless {
         confine::take_terminal();
         monitor::check_terminal()
@@ -142,16 +143,17 @@ pub(crate) fn watched(
     let (vm_quit, max_steps) = (Arc::clone(&quit), *max_steps);
     confine.begin();
     let recorder = recorder.map(Recorder::begin).transpose()?;
-    signals::set_on_end(&[&stop])?;
+    let saving = recorder.is_some().then(|| Arc::new(Mutex::new(Some(client.asker()))));
+    signals::set_on_end_or_save(&[&stop], saving.clone())?;
     signals::set_on_violation(&[&violated, &stop])?;
     let (go, wait) = sync_channel::<()>(0);
     let runner = threads::start("vm", move || {
         wait.recv().ok()?;
         let mut inputs = Live::new(None, script, pace, Arc::clone(&vm_quit));
         let run = play::Play { max_steps, recorder, quit: vm_quit, lines };
-        let ended = play::play(&mut *subject, &mut inputs, None, Some(&mut server), run);
+        let mut ended = play::play(&mut *subject, &mut inputs, None, Some(&mut server), run);
         // The last screen can still be asked about.
-        subject.linger(&mut server);
+        play::linger(&mut *subject, ended.as_mut().ok(), &mut server);
         Some(ended)
     })?;
     let monitor = Monitor::enter(monitor_options(shown, &stop));
@@ -169,6 +171,10 @@ pub(crate) fn watched(
     // Whatever ended the monitor ends the run.
     quit.store(true, Ordering::Relaxed);
     end_run(&mut client);
+    if let Some(saving) = saving {
+        // The run hears that nobody asks any more.
+        saving.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
     drop(client);
     // A panic over there is one of this program: its exit code is that of an internal error.
     let ended = runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -94,7 +94,7 @@ impl Sandbox {
             .and_then(|program| apply_filter(&program).map_err(|error| error.to_string()));
         let takes_filters = filter.is_ok();
         let steps = [
-            no_others().map_err(Lack::Closed),
+            shut().map_err(Lack::Closed),
             no_paths(plan.ui).map_err(Lack::Landlock),
             filter.map_err(Lack::Seccomp),
         ];
@@ -129,8 +129,12 @@ impl Sandbox {
     }
 }
 
-/// Keeps other processes of the same user out, and rights where they are.
-fn no_others() -> Result<(), String> {
+/// Keeps other processes of the same user out of this one, and its rights where they are: the part
+/// of [`Sandbox::begin`] that a helper of a run needs, too.
+///
+/// # Errors
+/// What the host said.
+pub fn shut() -> Result<(), String> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .and_then(|()| rustix::thread::set_no_new_privs(true))
         .map_err(|error| error.to_string())

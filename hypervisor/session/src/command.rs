@@ -39,6 +39,8 @@ pub enum Command {
     Type(Vec<u8>),
     /// End the run.
     Quit,
+    /// Write what is known of the run to a file, from which all of it can be replayed.
+    Save,
 }
 
 /// A command with the number by which its answer is known.
@@ -70,6 +72,17 @@ pub enum Answer {
     Done,
     /// This session cannot do that; the sentence says why.
     Refused(&'static str),
+    /// It was tried, and this went wrong.
+    Failed(String),
+    /// To [`Command::Save`], whoever gave it.
+    Saved {
+        /// What the file is called.
+        file: String,
+        /// Steps that are in it.
+        steps: u64,
+        /// Its length.
+        bytes: u64,
+    },
     /// Unasked, once: the run ended.
     Ended(Stop),
 }

@@ -25,7 +25,7 @@ pub use exit::{
     Access, Event, Exit, ExitCause, ExitKind, Interrupt, Outcome, Region, Stop, Trap, VmState,
 };
 pub use inputs::{Idle, Input, Inputs, NoInputs};
-pub use link::{Client, Server, link};
+pub use link::{Asker, Client, Server, link};
 pub use position::{Position, VcpuId};
 pub use script::{Script, ScriptError};
 pub use sink::{NullSink, Sink};

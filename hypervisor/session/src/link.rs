@@ -20,6 +20,30 @@ pub struct Client {
 pub struct Server {
     requests: Receiver<Request>,
     replies: SyncSender<Reply>,
+    /// What the run itself cannot answer.
+    left: Option<Request>,
+}
+
+/// Asks for things whose answers the watcher hears.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    requests: SyncSender<Request>,
+}
+
+impl Asker {
+    /// Asks for something, if the queue has room for it.
+    pub fn send(&self, request: Request) {
+        // Of a run that is gone nobody can ask anything.
+        let _ = self.requests.try_send(request);
+    }
+}
+
+impl Client {
+    /// Another one who can ask.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        Asker { requests: self.requests.clone() }
+    }
 }
 
 /// Makes a connected pair.
@@ -28,7 +52,7 @@ pub fn link(capabilities: Capabilities) -> (Client, Server) {
     let (requests, request_end) = sync_channel(QUEUE_MAX);
     let (reply_end, replies) = sync_channel(QUEUE_MAX);
     let client = Client { capabilities, requests, replies };
-    (client, Server { requests: request_end, replies: reply_end })
+    (client, Server { requests: request_end, replies: reply_end, left: None })
 }
 
 impl Session for Client {
@@ -68,6 +92,23 @@ impl Server {
     /// [`Disconnected`] if the watcher is gone.
     pub fn wait(&mut self) -> Result<Request, Disconnected> {
         self.requests.recv().or(Err(Disconnected))
+    }
+
+    /// Leaves a request to whoever runs the run, which comes back for it.
+    pub fn leave(&mut self, request: Request) {
+        debug_assert!(self.left.is_none(), "one at a time");
+        self.left = Some(request);
+    }
+
+    /// Whether a request is left.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// The request that is left.
+    pub fn take_left(&mut self) -> Option<Request> {
+        self.left.take()
     }
 
     /// Sends an answer; never waits for a slow watcher (the answer is dropped, it will ask again).

@@ -10,6 +10,7 @@ mod base;
 mod bisect;
 mod checkpoints;
 mod error;
+mod history;
 mod home;
 mod kept;
 mod looking;
@@ -19,11 +20,14 @@ mod point;
 mod pool;
 mod question;
 mod recorder;
+mod saved;
 mod scan;
 mod seek;
 mod snapshot;
 mod subject;
 mod tape;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 /// Version of what a keyframe holds: raised whenever the saved state of anything changes.
@@ -32,6 +36,7 @@ pub const MODEL: u32 = 2;
 pub use bisect::{bisect, first_difference, same};
 pub use checkpoints::{Chain, Grain, Mark};
 pub use error::TravelError;
+pub use history::{Held, History};
 pub use looking::{Hit, Looking, Predicate, What};
 pub use player::{Player, Progress, Source};
 pub use point::{Point, share};
@@ -40,6 +45,7 @@ pub use question::{
     Answer, GRAMMAR, LIMIT_DEFAULT, Place, Question, Space, Subject as Asked, describe,
 };
 pub use recorder::{Full, OnFull, Recorded, Recorder, Spacing};
+pub use saved::{Kept, Means, Replica, Save, SaveError, Saved, Told, Why, refuse};
 pub use snapshot::{Origin, Resumed, origin_text, put_on_record};
 pub use subject::{Around, Delegated, Rest, Subject, Vm};
 pub use tape::{Recording, Tape};

@@ -270,7 +270,8 @@ impl Player {
         let rest = self.subject.run_until(&mut around, to);
         self.between = matches!(rest, Rest::Debug { .. });
         match rest {
-            Rest::StepLimit => {}
+            // Nobody watches who could ask.
+            Rest::StepLimit | Rest::Asked => {}
             Rest::Debug { hart, halt } => debug.push((hart, halt)),
             Rest::Stopped(stop) => self.ended = Some(stop),
         }

@@ -6,18 +6,23 @@
 //!    └────▶ keyframe: state, pages written since the last one ──▶ packer's thread ──▶ file
 //! ```
 //! Packing takes longer than the guest may wait for it, so a thread does it. Keyframes only make
-//! seeking fast: they come as densely as a budget of bytes per step allows.
+//! seeking fast: they come as densely as a budget of bytes per step allows. A run that no file
+//! records can be kept in memory the same way: see [`Kept`].
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use machine::Tracking;
-use session::{Event, Inputs, Sink, Stop};
+use session::{Event, Inputs, Position, Sink, Stop};
 use traces::{End, Frame, InputRecord, Packed, Packer, StateHash, Writer};
 
 use crate::base;
+use crate::history::History;
 use crate::kept;
+use crate::saved::{Kept, Why, refuse};
 use crate::snapshot::{Origin, know, put_on_record, whole};
 use crate::subject::{Around, Rest, Subject};
 use crate::tape::Recording;
@@ -68,15 +73,27 @@ impl std::fmt::Debug for Full<'_> {
     }
 }
 
+/// Which events are put on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Events {
+    All,
+    /// What is written to the console.
+    Console,
+    None,
+}
+
 /// A recording that goes on.
 #[derive(Debug)]
 pub struct Recorder {
-    /// Nothing once the recording ended before the run did.
+    /// Nothing once the recording ended before the run did, or if it goes to memory.
     writer: Option<Writer>,
+    kept: Option<Kept>,
     to_packer: Option<SyncSender<Work>>,
     from_packer: Receiver<Packed>,
     in_flight: bool,
-    with_events: bool,
+    events: Events,
+    /// When the run last asked for an input.
+    last_asked: Option<(Position, u64)>,
     spacing: Spacing,
     // For the budget.
     keyframe_bytes: u64,
@@ -98,6 +115,10 @@ pub struct Recorded {
     pub head: Option<[u8; 32]>,
     /// Why the recording ended before the run did.
     pub failed: Option<traces::WriteError>,
+    /// What is kept of it in memory.
+    pub kept: Option<Kept>,
+    /// An error of this program ended it, which goes on when this has been looked at.
+    pub panicked: Option<Box<dyn Any + Send>>,
 }
 
 impl Recorder {
@@ -111,13 +132,28 @@ impl Recorder {
         let (to_packer, work) = sync_channel::<Work>(1);
         let (packed, from_packer) = sync_channel(1);
         start(Box::new(move || pack(&work, &packed)));
+        let events = if with_events { Events::All } else { Events::None };
+        let (writer, to_packer) = (Some(writer), Some(to_packer));
+        Self { writer, to_packer, events, spacing, ..Self::idle(from_packer) }
+    }
+
+    /// One that keeps a run in memory.
+    #[must_use]
+    pub fn in_memory(kept: Kept) -> Self {
+        let (_, nobody) = sync_channel(1);
+        Self { kept: Some(kept), events: Events::Console, ..Self::idle(nobody) }
+    }
+
+    fn idle(from_packer: Receiver<Packed>) -> Self {
         Self {
-            writer: Some(writer),
-            to_packer: Some(to_packer),
+            writer: None,
+            kept: None,
+            to_packer: None,
             from_packer,
             in_flight: false,
-            with_events,
-            spacing,
+            events: Events::None,
+            last_asked: None,
+            spacing: Spacing::default(),
             keyframe_bytes: 0,
             first_step: 0,
             next_step: 0,
@@ -142,10 +178,30 @@ impl Recorder {
         max_steps: Option<u64>,
         full: &mut Full<'_>,
     ) -> Recorded {
+        // Nothing of the recorder is left in the middle: its parts are changed as a whole.
+        let run = || self.run(subject, around, max_steps, full);
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(stop) => self.end(subject, stop),
+            Err(panic) => Recorded {
+                stop: Stop::Crashed { reason: "an internal error".to_owned() },
+                head: None,
+                failed: self.failed,
+                kept: self.kept,
+                panicked: Some(panic),
+            },
+        }
+    }
+
+    fn run(
+        &mut self,
+        subject: &mut dyn Subject,
+        mut around: Around<'_>,
+        max_steps: Option<u64>,
+        full: &mut Full<'_>,
+    ) -> Stop {
         let limit = max_steps.unwrap_or(u64::MAX);
-        let mut around = around;
         self.begin(subject, &mut around, full);
-        let stop = loop {
+        loop {
             if self.failed.is_some() && full.policy == OnFull::Stop {
                 self.last_keyframe(subject, full);
                 break Stop::User;
@@ -158,6 +214,7 @@ impl Recorder {
                     break self.end_at_limit(subject, &mut around, full);
                 }
                 Rest::StepLimit => self.keyframe_if_due(subject, full),
+                Rest::Asked => self.asked(subject, &mut around),
                 Rest::Debug { hart, halt } => {
                     if halt.is_before() {
                         subject.machine_mut().hart_mut(hart).0.pass_once();
@@ -168,8 +225,7 @@ impl Recorder {
                     break stop;
                 }
             }
-        };
-        self.end(subject, stop)
+        }
     }
 
     /// The first keyframe, without what was loaded before the first step.
@@ -186,6 +242,9 @@ impl Recorder {
                 (base::pages(subject), None)
             }
         };
+        if let Some(history) = self.history() {
+            history.begin(&base);
+        }
         if let Some(packer) = &self.to_packer {
             // A packer that is gone is noticed at the first keyframe.
             let _ = packer.send(Work::Base(base));
@@ -194,11 +253,11 @@ impl Recorder {
         if let Some(overlay) = subject.overlay() {
             overlay.track(true);
         }
-        self.send(resumed.unwrap_or_else(|| frame_of(subject)));
+        let first = resumed.unwrap_or_else(|| frame_of(subject));
+        self.keyframe(subject, first);
         self.collect(true, full);
         // What a recording has to begin with is not part of the budget.
         self.keyframe_bytes = 0;
-        self.next_step = here + self.spacing.min_steps;
     }
 
     fn run_until(
@@ -227,6 +286,9 @@ impl Recorder {
         let Some(witness) = subject.witness() else { return };
         for seen in witness.take_seen() {
             self.write(full, |writer| put_on_record(writer, &seen));
+            if let Some(history) = self.history() {
+                history.seen(seen);
+            }
         }
     }
 
@@ -237,20 +299,27 @@ impl Recorder {
         full: &mut Full<'_>,
         run: impl FnOnce(&mut Around<'_>) -> T,
     ) -> T {
-        let with_events = self.with_events;
-        let shared = RefCell::new((self, full));
+        let events = self.events;
+        let mut asked = self.last_asked;
+        let shared = RefCell::new((&mut *self, full));
         let mut record = |input: InputRecord| {
             let (recorder, full) = &mut *shared.borrow_mut();
             recorder.write(full, |writer| writer.input(&input));
+            if let Some(history) = recorder.history() {
+                history.input(&input);
+            }
         };
         let mut sink = EventSink {
-            with_events,
+            events,
             write: &mut |event| {
                 let (recorder, full) = &mut *shared.borrow_mut();
                 recorder.write(full, |writer| writer.event(event));
+                if let Some(history) = recorder.history() {
+                    history.event(event);
+                }
             },
         };
-        let mut inputs = Recording::new(&mut *around.inputs, &mut record);
+        let mut inputs = Recording::new(&mut *around.inputs, &mut asked, &mut record);
         let mut inner = Around::new(&mut inputs as &mut dyn Inputs);
         for other in &mut around.sinks {
             inner.sinks.push(&mut **other);
@@ -260,7 +329,25 @@ impl Recorder {
         if let Some(stopwatch) = &mut around.stopwatch {
             inner.stopwatch = Some(&mut **stopwatch);
         }
-        run(&mut inner)
+        let done = run(&mut inner);
+        self.last_asked = asked;
+        done
+    }
+
+    fn history(&mut self) -> Option<&mut History> {
+        self.kept.as_mut().map(|kept| &mut kept.history)
+    }
+
+    /// A watcher asks for what the run itself does not know.
+    fn asked(&mut self, subject: &mut dyn Subject, around: &mut Around<'_>) {
+        let Some(server) = around.server.as_deref_mut() else { return };
+        let Some(kept) = &mut self.kept else {
+            let why = "this run is recorded into a file: that has all of it";
+            return refuse(server, subject.position(), why);
+        };
+        if let Some(request) = server.take_left() {
+            kept.answer(subject, &Why::Asked, server, request);
+        }
     }
 
     /// Writes something, with the policy for a full disk.
@@ -293,12 +380,17 @@ impl Recorder {
     fn keyframe_if_due(&mut self, subject: &mut dyn Subject, full: &mut Full<'_>) {
         self.collect(self.spacing.min_steps < BUSY, full);
         let here = subject.position().step;
-        if here < self.next_step || self.writer.is_none() {
+        let kept = self.kept.as_ref().is_some_and(|kept| kept.history.wants_keyframes());
+        if here < self.next_step || self.writer.is_none() && !kept {
             return;
         }
         if self.in_flight {
             self.next_step = here + self.busy();
             return;
+        }
+        if kept {
+            let frame = frame_of(subject);
+            return self.keyframe(subject, frame);
         }
         // The next one has to fit into the budget, if it is as large as those so far.
         let steps = here - self.first_step;
@@ -308,13 +400,21 @@ impl Recorder {
             self.next_step = here + self.busy();
             return;
         }
-        self.send(frame_of(subject));
-        self.next_step = here + self.spacing.min_steps;
+        let frame = frame_of(subject);
+        self.keyframe(subject, frame);
     }
 
-    fn send(&mut self, frame: Frame) {
-        let sent = self.to_packer.as_ref().map(|packer| packer.send(Work::Frame(frame)).is_ok());
-        self.in_flight = sent == Some(true);
+    /// Puts a keyframe where keyframes go.
+    fn keyframe(&mut self, subject: &mut dyn Subject, frame: Frame) {
+        let mut spacing = self.spacing.min_steps;
+        if let Some(history) = self.history() {
+            spacing = history.keyframe(subject, frame).max(spacing);
+        } else {
+            let packer = self.to_packer.as_ref();
+            let sent = packer.map(|packer| packer.send(Work::Frame(frame)).is_ok());
+            self.in_flight = sent == Some(true);
+        }
+        self.next_step = subject.position().step.saturating_add(spacing);
     }
 
     /// Writes the keyframe that is packed, if one is; or waits for it.
@@ -341,8 +441,11 @@ impl Recorder {
     /// The keyframe of the run's end.
     fn last_keyframe(&mut self, subject: &mut dyn Subject, full: &mut Full<'_>) {
         self.collect(true, full);
-        if self.writer.is_some() {
-            self.send(frame_of(subject));
+        if let Some(history) = self.history() {
+            history.last_keyframe(subject, frame_of);
+        } else if self.writer.is_some() {
+            let frame = frame_of(subject);
+            self.keyframe(subject, frame);
             self.collect(true, full);
         }
     }
@@ -366,7 +469,7 @@ impl Recorder {
                 Err(error) => self.failed = Some(error),
             }
         }
-        Recorded { stop, head, failed: self.failed }
+        Recorded { stop, head, failed: self.failed, kept: self.kept, panicked: None }
     }
 }
 
@@ -408,18 +511,23 @@ fn frame_of(subject: &mut dyn Subject) -> Frame {
 
 /// Puts events on record.
 struct EventSink<'a> {
-    with_events: bool,
+    events: Events,
     write: &'a mut dyn FnMut(&Event),
 }
 
 impl Sink for EventSink<'_> {
     fn wants_exits(&self) -> bool {
-        self.with_events
+        self.events == Events::All
     }
 
     fn event(&mut self, event: &Event) {
-        // Inputs are on record already.
-        if self.with_events && !matches!(event, Event::Input { .. }) {
+        let wanted = match self.events {
+            // Inputs are on record already.
+            Events::All => !matches!(event, Event::Input { .. }),
+            Events::Console => matches!(event, Event::Console { .. }),
+            Events::None => false,
+        };
+        if wanted {
             (self.write)(event);
         }
     }

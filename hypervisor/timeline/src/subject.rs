@@ -48,6 +48,8 @@ pub enum Rest {
         /// What it was.
         halt: Halt,
     },
+    /// A watcher asks for something that the run itself cannot answer; the server has it.
+    Asked,
     /// The run is over.
     Stopped(Stop),
 }
@@ -66,7 +68,8 @@ pub trait Subject: State + Send {
     /// Where it is.
     fn position(&self) -> Position;
 
-    /// After the end: answers what a watcher still wants to know, until it goes or says quit.
+    /// After the end: answers what a watcher still wants to know, until it goes or says quit, or
+    /// something is left to the caller.
     fn linger(&mut self, server: &mut Server);
 
     /// The machine below.
@@ -114,6 +117,7 @@ impl Subject for Delegated {
             match self.0.run_on(&mut host) {
                 vmm::Rest::StepLimit => return Rest::StepLimit,
                 vmm::Rest::Stopped(stop) => return Rest::Stopped(stop),
+                vmm::Rest::Asked => return Rest::Asked,
                 vmm::Rest::Debug(_) => {}
             }
             if let Some((hart, halt)) = self.0.dv_mut().stopped_at() {
@@ -185,6 +189,7 @@ impl Subject for BareMachine {
         match BareMachine::run_until(self, &mut bare_host(around), step_limit) {
             machine::Rest::StepLimit => Rest::StepLimit,
             machine::Rest::Debug { hart, halt } => Rest::Debug { hart, halt },
+            machine::Rest::Asked => Rest::Asked,
             machine::Rest::Stopped(stop) => Rest::Stopped(stop),
         }
     }

@@ -96,13 +96,18 @@ impl Inputs for Tape {
 pub struct Recording<'a> {
     source: &'a mut dyn Inputs,
     record: &'a mut dyn FnMut(InputRecord),
-    asked: Option<(Position, u64)>,
+    asked: &'a mut Option<(Position, u64)>,
 }
 
 impl<'a> Recording<'a> {
-    /// Inputs of this source; `record` puts one on record, and only then the run gets it.
-    pub fn new(source: &'a mut dyn Inputs, record: &'a mut dyn FnMut(InputRecord)) -> Self {
-        Self { source, record, asked: None }
+    /// Inputs of this source; `record` puts one on record, and only then the run gets it. `asked`
+    /// is when the run asked last, also before it was cut.
+    pub fn new(
+        source: &'a mut dyn Inputs,
+        asked: &'a mut Option<(Position, u64)>,
+        record: &'a mut dyn FnMut(InputRecord),
+    ) -> Self {
+        Self { source, record, asked }
     }
 }
 

@@ -261,7 +261,8 @@ impl Check<'_, '_> {
             around.sinks.push(&mut **sink);
         }
         match subject.run_until(&mut around, to) {
-            Rest::StepLimit => {}
+            // Nobody watches who could ask.
+            Rest::StepLimit | Rest::Asked => {}
             Rest::Debug { hart, .. } => subject.machine_mut().hart_mut(hart).0.pass_once(),
             Rest::Stopped(stop) => self.ended = Some(stop),
         }

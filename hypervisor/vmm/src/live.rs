@@ -16,7 +16,8 @@ const EXITS_MAX: usize = 64 << 10;
 impl<D: Dv> Vm<D> {
     /// Answers what has been asked, and waits here while the run is paused.
     ///
-    /// A watcher that goes away leaves the run going.
+    /// A watcher that goes away leaves the run going. What the run cannot answer is left to its
+    /// caller.
     pub(crate) fn serve(&mut self, host: &mut Host<'_>) -> Option<End> {
         while let Some(server) = host.server.as_mut() {
             let paused = self.run == RunState::Paused;
@@ -26,6 +27,9 @@ impl<D: Dv> Vm<D> {
                     if let Some(end) = self.answer_live(request, host) {
                         self.run = RunState::Running;
                         return Some(end);
+                    }
+                    if host.has_left() {
+                        return None;
                     }
                 }
                 Ok(None) => return None,
@@ -63,9 +67,15 @@ impl<D: Dv> Vm<D> {
                 self.run = RunState::Running;
                 Answer::Done
             }
-            ref
-            look @ (Command::Overview | Command::Console { .. } | Command::Exits { .. } | _) => {
+            ref look @ (Command::Overview | Command::Console { .. } | Command::Exits { .. }) => {
                 self.look(look)
+            }
+            // Whoever runs this may know what it is.
+            Command::Save | _ => {
+                if let Some(server) = host.server.as_mut() {
+                    server.leave(request);
+                }
+                return None;
             }
         };
         self.reply(request.generation, answer, host);
@@ -94,9 +104,20 @@ impl<D: Dv> Vm<D> {
             Command::Exits { from, limit } => {
                 Answer::Exits(self.stream.exits_from(*from, (*limit).min(EXITS_MAX)))
             }
-            Command::Pause | Command::Resume | Command::Type(_) | Command::Quit | _ => {
-                Answer::Refused("this run cannot do that")
-            }
+            Command::Pause
+            | Command::Resume
+            | Command::Type(_)
+            | Command::Quit
+            | Command::Save
+            | _ => Answer::Refused("this run cannot do that"),
+        }
+    }
+
+    /// Says that nobody knows what was left.
+    pub(crate) fn refuse_left(&self, host: &mut Host<'_>) {
+        let left = host.server.as_mut().and_then(|server| server.take_left());
+        if let Some(Request { generation, .. }) = left {
+            self.reply(generation, Answer::Refused("this run cannot do that"), host);
         }
     }
 
@@ -112,11 +133,21 @@ impl<D: Dv> Vm<D> {
         self.reply(0, Answer::Ended(stop.clone()), host);
     }
 
-    /// After the end: answers what a watcher still wants to know, until it goes or says quit.
+    /// After the end: answers what a watcher still wants to know, until it goes or says quit, or
+    /// something is left to the caller.
     pub fn linger(&mut self, server: &mut Server) {
         while let Ok(request) = server.wait() {
             let quit = request.command == Command::Quit;
-            let answer = if quit { Answer::Done } else { self.look(&request.command) };
+            let answer = match request.command {
+                Command::Quit => Answer::Done,
+                Command::Pause
+                | Command::Resume
+                | Command::Type(_)
+                | Command::Overview
+                | Command::Console { .. }
+                | Command::Exits { .. } => self.look(&request.command),
+                Command::Save | _ => return server.leave(request),
+            };
             server.reply(Reply { generation: request.generation, at: self.position(), answer });
             if quit {
                 return;

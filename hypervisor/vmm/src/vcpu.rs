@@ -8,7 +8,7 @@
 //!    │  │ Alarm: devices                      └ End  ──▶ reset, or the run ends
 //!    └──┘ Idle:  inputs until the deadline
 //!
-//!   StepLimit, Debug: the caller's turn, which no event tells of
+//!   StepLimit, Debug, Asked: the caller's turn, which no event tells of
 //! ```
 
 use dv::{Denied, Dv, Woken};
@@ -45,6 +45,7 @@ impl Vcpu {
 enum Pause {
     Limit,
     Debug(usize),
+    Asked,
     End(End),
 }
 
@@ -65,6 +66,20 @@ impl<'a> Host<'a> {
     pub fn new(inputs: &'a mut dyn Inputs) -> Self {
         Self { inputs, sinks: Vec::new(), server: None, stopwatch: None }
     }
+
+    /// Whether a watcher asks for something that the run left to its caller.
+    pub(crate) fn has_left(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.has_left())
+    }
+
+    /// Why the loop is left behind a slice end, if it is. Not before the inputs were taken: a
+    /// slice ends as a whole, wherever the run is cut.
+    fn pause(&self, end: Option<End>) -> Option<Pause> {
+        match end {
+            Some(end) => Some(Pause::End(end)),
+            None => self.has_left().then_some(Pause::Asked),
+        }
+    }
 }
 
 impl std::fmt::Debug for Host<'_> {
@@ -84,6 +99,8 @@ pub enum Rest {
     StepLimit,
     /// This vCPU stands before a breakpoint or a watched access.
     Debug(usize),
+    /// A watcher asks for something that only the caller can know; the server has it.
+    Asked,
     /// The run is over.
     Stopped(Stop),
 }
@@ -97,6 +114,7 @@ impl<D: Dv> Vm<D> {
                 Rest::Stopped(stop) => return stop,
                 // Nobody is there whom it would interest.
                 Rest::Debug(_) => {}
+                Rest::Asked => self.refuse_left(host),
             }
         }
     }
@@ -113,6 +131,7 @@ impl<D: Dv> Vm<D> {
         let end = match self.run_to_rest(host) {
             Ok(Pause::Limit) => return Rest::StepLimit,
             Ok(Pause::Debug(vcpu)) => return Rest::Debug(vcpu),
+            Ok(Pause::Asked) => return Rest::Asked,
             Ok(Pause::End(end)) => Ok(end),
             Err(Denied) => Err(Denied),
         };
@@ -134,6 +153,15 @@ impl<D: Dv> Vm<D> {
         if !self.booted {
             self.boot(host)?;
         }
+        // The caller has answered, and the watcher has paused the run.
+        if self.run == RunState::Paused {
+            if let Some(end) = self.serve(host) {
+                return Ok(Pause::End(end));
+            }
+            if host.has_left() {
+                return Ok(Pause::Asked);
+            }
+        }
         loop {
             match self.turn(host)? {
                 None => {}
@@ -147,14 +175,20 @@ impl<D: Dv> Vm<D> {
     fn turn(&mut self, host: &mut Host<'_>) -> Result<Option<Pause>, Denied> {
         let end = match self.dv.wait() {
             Woken::Trap(vcpu) => self.exit(vcpu, host)?,
-            Woken::Slice => self.slice_end(host)?,
+            Woken::Slice => {
+                let end = self.slice_end(host)?;
+                return Ok(host.pause(end));
+            }
             Woken::Alarm => {
                 self.bus.alarm_over();
                 self.devices_due()?;
                 self.flush_lines(host);
                 None
             }
-            Woken::Idle(deadline) => self.idle(deadline, host)?,
+            Woken::Idle(deadline) => {
+                let end = self.idle(deadline, host)?;
+                return Ok(host.pause(end));
+            }
             Woken::StepLimit => return Ok(Some(Pause::Limit)),
             Woken::Debug(vcpu) => return Ok(Some(Pause::Debug(vcpu))),
             Woken::Killed => return Err(Denied),
@@ -301,7 +335,7 @@ impl<D: Dv> Vm<D> {
             return Ok(Some(end));
         }
         let (any, end) = self.take_inputs(host)?;
-        if any || end.is_some() {
+        if any || end.is_some() || host.has_left() {
             return Ok(end);
         }
         let (at, now) = (self.position(), self.dv.now_ns());

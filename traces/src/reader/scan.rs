@@ -1,14 +1,13 @@
 //! Finds the chunks of a file: by its index, or one after another.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::{Open, ReadError, Reader};
 use crate::chunk::{CHUNK_HEADER, CHUNK_MAGIC, ChunkHead, ChunkKind, Codec, Meta, Seed, bit};
 use crate::damage::{Damage, What};
 use crate::header;
 use crate::index::{self, Entry, TRAILER, Trailer};
+use crate::memory::Source;
 use crate::record::{Decoder, Record};
 use crate::tail::{self, Found, TAIL_ALIGN, TAIL_SIZE};
 use crate::varint::Cursor;
@@ -37,7 +36,7 @@ pub(super) fn loss(entry: &Entry, what: What) -> Damage {
 }
 
 /// Reads what is there, which may be less than was asked for.
-fn part(file: &File, at: u64, len: u64, file_len: u64) -> io::Result<Vec<u8>> {
+fn part(file: &Source, at: u64, len: u64, file_len: u64) -> io::Result<Vec<u8>> {
     let len = len.min(file_len.saturating_sub(at));
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     file.read_exact_at(&mut bytes, at)?;
@@ -46,7 +45,7 @@ fn part(file: &File, at: u64, len: u64, file_len: u64) -> io::Result<Vec<u8>> {
 
 /// The copy of a header that is damaged.
 pub(super) fn header_copy(
-    file: &File,
+    file: &Source,
     len: u64,
     damages: &mut Vec<Damage>,
 ) -> io::Result<Option<(header::Read, Vec<u8>)>> {

@@ -33,4 +33,6 @@ mod resumed;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod save;
+#[cfg(test)]
 mod terminal;

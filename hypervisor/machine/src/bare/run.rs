@@ -26,6 +26,11 @@ impl<'a> Host<'a> {
     pub fn new(inputs: &'a mut dyn Inputs) -> Self {
         Self { inputs, sinks: Vec::new(), server: None }
     }
+
+    /// Whether a watcher asks for something that the run left to its caller.
+    pub(crate) fn has_left(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.has_left())
+    }
 }
 
 impl std::fmt::Debug for Host<'_> {
@@ -49,6 +54,8 @@ pub enum Rest {
         /// [`Halt::Breakpoint`] or [`Halt::Watchpoint`]; [`Halt::Written`] or [`Halt::Changed`].
         halt: Halt,
     },
+    /// A watcher asks for something that only the caller can know; the server has it.
+    Asked,
     /// The run is over.
     Stopped(Stop),
 }
@@ -67,6 +74,7 @@ impl BareMachine {
                         self.machine.hart_mut(hart).0.pass_once();
                     }
                 }
+                Rest::Asked => self.refuse_left(host),
             }
         }
     }
@@ -81,6 +89,15 @@ impl BareMachine {
             self.booted = true;
             self.boot();
             self.state(VmState::Started, host);
+        }
+        // The caller has answered, and the watcher has paused the run.
+        if self.run == RunState::Paused {
+            if let Some(end) = self.serve(host) {
+                return Rest::Stopped(self.stop(end.into(), host));
+            }
+            if host.has_left() {
+                return Rest::Asked;
+            }
         }
         loop {
             let end = match self.machine.run(step_limit) {
@@ -99,6 +116,8 @@ impl BareMachine {
                 Ran::StepLimit => return Rest::StepLimit,
             };
             match end {
+                // A slice has ended as a whole, with its inputs, wherever the run is cut.
+                None if host.has_left() => return Rest::Asked,
                 None => {}
                 Some(End::Reset) if self.reboot => self.reset(host),
                 Some(end) => return Rest::Stopped(self.stop(end.into(), host)),
@@ -198,7 +217,7 @@ impl BareMachine {
             return Some(end);
         }
         let (any, end) = self.take_inputs(host);
-        if any || end.is_some() {
+        if any || end.is_some() || host.has_left() {
             return end;
         }
         let (at, now_ns) = (self.position(), self.machine.now_ns());

@@ -107,7 +107,7 @@ fn where_a_run_is_cut_cannot_be_seen() {
             match cut.run_until(&mut Host::new(&mut NoInputs), limit) {
                 Rest::StepLimit => {}
                 Rest::Stopped(stop) => break stop,
-                Rest::Debug { .. } => panic!("nobody asked"),
+                Rest::Debug { .. } | Rest::Asked => panic!("nobody asked"),
             }
         };
         assert_eq!((stop, cut.position()), (Stop::PowerOff, whole.position()), "{name}");
@@ -147,7 +147,7 @@ fn linux_boots_and_powers_off() {
         match cut.run_until(&mut host, limits.next().unwrap()) {
             Rest::StepLimit => {}
             Rest::Stopped(stop) => break stop,
-            Rest::Debug { .. } => panic!("nobody asked"),
+            Rest::Debug { .. } | Rest::Asked => panic!("nobody asked"),
         }
     };
     assert_eq!((stop, cut.position()), (Stop::PowerOff, whole.position()));

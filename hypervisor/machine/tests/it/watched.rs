@@ -68,7 +68,7 @@ fn run_through(machine: &mut BareMachine, n: u64, mut told: impl FnMut(&mut Bare
         let left = limit - machine.machine().steps();
         match run(machine, left) {
             Rest::Debug { halt, .. } => told(machine, halt),
-            Rest::StepLimit | Rest::Stopped(_) => return,
+            Rest::StepLimit | Rest::Asked | Rest::Stopped(_) => return,
         }
     }
 }

@@ -44,13 +44,14 @@ fn cases() -> Vec<Case> {
 fn unrecorded(case: &Case) -> (blake3::Hash, Stop, Vec<Event>) {
     let (mut subject, mut inputs, mut all) = (case.subject(), case.inputs(), All::default());
     let mut nothing = |_| {};
-    let mut once = timeline::Recording::new(&mut *inputs, &mut nothing);
+    let mut asked = None;
+    let mut once = timeline::Recording::new(&mut *inputs, &mut asked, &mut nothing);
     let mut around = Around::new(&mut once);
     around.sinks.push(&mut all);
     let stop = match subject.run_until(&mut around, case.steps) {
         Rest::StepLimit => subject.end_at_limit(&mut around),
         Rest::Stopped(stop) => stop,
-        Rest::Debug { halt, .. } => panic!("{halt:?}"),
+        rest @ (Rest::Asked | Rest::Debug { .. }) => panic!("{rest:?}"),
     };
     (digest(&*subject), stop, all.0)
 }

@@ -91,6 +91,7 @@ fn run(setting: &Setting, segments: &[Segment], cuts: Option<&[u64]>, outside: b
             Rest::StepLimit => assert_eq!(vm.dv().steps(), *limit),
             Rest::Stopped(why) => stop = why,
             Rest::Debug(vcpu) => panic!("vCPU {vcpu} stands before a breakpoint"),
+            Rest::Asked => panic!("nobody asks"),
         }
     }
     drop(host);
@@ -132,6 +133,7 @@ fn run_to(vm: &mut Vm<Hu>, record: &mut Record, typing: &mut Typing, limit: u64)
         Rest::StepLimit => Stop::StepLimit,
         Rest::Stopped(why) => why,
         Rest::Debug(vcpu) => panic!("vCPU {vcpu} stands before a breakpoint"),
+        Rest::Asked => panic!("nobody asks"),
     }
 }
 

@@ -68,7 +68,7 @@ impl Case {
                         assert_eq!(vm.dv().steps(), limit);
                         break;
                     }
-                    Rest::Stopped(_) => break,
+                    Rest::Asked | Rest::Stopped(_) => break,
                 }
             }
             look(&vm, dice);
@@ -232,7 +232,7 @@ fn guests_that_end() {
                 vm.dv_mut().set_max_steps(limit);
                 match vm.run_on(&mut host) {
                     Rest::StepLimit => assert_eq!(vm.dv().steps(), limit),
-                    rest @ (Rest::Debug(_) | Rest::Stopped(_)) => break rest,
+                    rest @ (Rest::Debug(_) | Rest::Asked | Rest::Stopped(_)) => break rest,
                 }
             };
             assert_eq!(rest, Rest::Stopped(session::Stop::PowerOff), "{name}");
