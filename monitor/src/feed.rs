@@ -145,9 +145,20 @@ impl Feed {
         if let Answer::Ended(stop) = reply.answer {
             return Some(Msg::Ended(stop));
         }
+        // Whoever asked, everybody wants to know.
+        let told = match &reply.answer {
+            Answer::Saved { file, steps, bytes } => {
+                Some(Ok(format!("saved {file}: {steps} steps, {bytes} bytes")))
+            }
+            Answer::Failed(why) => Some(Err(why.clone())),
+            _ => None,
+        };
         let ours = self.control.answered(generation, now)
             || self.overview.answered(generation, now + OVERVIEW_EVERY)
             || self.console.answered(generation, now + CONSOLE_EVERY);
+        if let Some(told) = told {
+            return Some(Msg::Done(told));
+        }
         if !ours {
             return None;
         }

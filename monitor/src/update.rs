@@ -26,6 +26,8 @@ pub(crate) enum Msg {
         bytes: Vec<u8>,
     },
     Refused(&'static str),
+    /// Something is done, or was not, for this reason.
+    Done(Result<String, String>),
     Ended(Stop),
     /// The run went away without a word.
     Lost,
@@ -60,6 +62,8 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             model.dirty |= model.console.write(from, &bytes) && seen;
         }
         Msg::Refused(why) => model.warn(why),
+        Msg::Done(Ok(text)) => model.say(printable(&text)),
+        Msg::Done(Err(text)) => model.warn(printable(&text)),
         Msg::Ended(stop) => end(model, End::Stopped(stop)),
         Msg::Lost => {
             if model.end.is_none() {
@@ -72,6 +76,11 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
         }
     }
     None
+}
+
+/// A file may be called anything.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn tick(model: &mut Model, now: Duration) {
@@ -150,6 +159,8 @@ fn act(model: &mut Model, action: Action) -> Option<Effect> {
         Action::ShowConsole => model.view = View::Console,
         Action::Freeze => freeze(model),
         Action::Pause => return pause(model),
+        // Also of a run that has ended.
+        Action::Save => return Some(Effect::Send(Command::Save)),
         Action::Help => model.dialog = Some(Dialog::Help { first: 0 }),
         Action::Quit => match &model.end {
             // Nothing is left to be lost.

@@ -124,6 +124,7 @@ impl Session for FakeSession {
                 self.output.extend(bytes);
                 Answer::Done
             }
+            Command::Save => Answer::Saved { file: "demo-9.dvt".to_owned(), steps: 9, bytes: 1234 },
             _ => Answer::Refused("the modelled session cannot do that"),
         };
         let reply = Reply { generation: request.generation, at: Position::default(), answer };

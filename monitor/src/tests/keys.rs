@@ -47,6 +47,14 @@ fn p_pauses_and_goes_on() {
 }
 
 #[test]
+fn s_saves_the_run_and_says_where() {
+    let mut session = FakeSession::new();
+    let (_, screen) = play(&mut session, "S");
+    assert_eq!(session.controls(), [Command::Save]);
+    assert!(screen.contains("saved demo-9.dvt: 9 steps, 1234 bytes"), "{screen}");
+}
+
+#[test]
 fn space_freezes_the_display_only() {
     let mut session = FakeSession::new();
     let (_, screen) = play(&mut session, "Space");

@@ -46,6 +46,8 @@ fn any_msg() -> impl Strategy<Value = Msg> {
         1 => ".{0,9}".prop_map(Msg::Paste),
         1 => Just(Msg::Lost),
         1 => Just(Msg::Refused("no")),
+        1 => ".{0,99}".prop_map(|text| Msg::Done(Ok(text))),
+        1 => ".{0,99}".prop_map(|text| Msg::Done(Err(text))),
         1 => (0u64..9).prop_map(|s| Msg::Stalled(Some(s))),
         1 => (0u64..9000).prop_map(|ms| Msg::Tick(Duration::from_millis(ms))),
     ]

@@ -96,7 +96,7 @@ fn only_allowed(plan: Plan, trace: &Path) {
 
 /// The process that writes files for this one, as `strace` names it: it is started before.
 fn saver(trace: &str) -> Option<&str> {
-    let programs = trace.lines().filter(|line| line.contains(" execve(") && line.ends_with("= 0"));
+    let programs = trace.lines().filter(|line| line.contains(" execve("));
     programs.skip(1).find_map(|line| line.split_once(' ')).map(|(process, _)| process)
 }
 
@@ -138,6 +138,12 @@ fn a_headless_run_calls_what_is_on_the_list_and_nothing_else() {
     let program = text(prebuilt("hello"));
     let machine = ["machine", "--max-steps", "100000", &program];
     headless("machine.strace", Disk::None, &machine, 124);
+    // What writes the file is another process.
+    let (failing, file) = (crate::save::failing(), scratch("traced-crash.dvt"));
+    let _ = std::fs::remove_file(&file);
+    let file = text(file);
+    let crash = ["run", &failing, "--headless", "--save-on-crash", &file];
+    headless("crash.strace", Disk::None, &crash, 1);
 }
 
 /// Far enough for keyframes, and for room that is made for them; and a run that goes on.

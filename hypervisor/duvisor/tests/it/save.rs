@@ -11,9 +11,8 @@ use crate::programs::elf;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_duvisor");
 
-/// `ebreak` in VS-mode, which nobody handles there: it loops; and an SBI call to shut down with a
-/// reason, which fails the run.
-fn failing() -> String {
+/// A program that asks to be shut down for a failure.
+pub(crate) fn failing() -> String {
     // li a7, 0x53525354; li a6, 0; li a0, 0; li a1, 1; ecall
     let code = [0x5352_58b7, 0x3548_8893, 0x0000_0813, 0x0000_0513, 0x0010_0593, 0x0000_0073];
     scratch_with("failing.elf", elf(&code))
@@ -42,7 +41,7 @@ fn a_run_that_fails_is_saved_and_replays_to_its_failure() {
     assert_eq!(replayed.digests().1, ran.digests().1);
     assert!(replayed.err.contains("the guest reported failure"), "{replayed:#?}");
     let asked = duvisor(&["trace", "ask", &file, "exits"]).ended(0);
-    assert!(asked.out.contains("Sbi"), "{asked:#?}");
+    assert!(asked.out.contains("sbi-call"), "{asked:#?}");
     // What is there is not written over.
     let again = run(&program, &["--save-on-crash", &file]).ended(2);
     assert!(again.err.contains("exists already"), "{again:#?}");
