@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use vmm::AnyDisk;
 
 use crate::args::{self, Keep, World};
-use crate::recipe::{Made, Recipe};
+use crate::recipe::Recipe;
 use crate::saver::Saver;
 use crate::values::DiskMode;
 use crate::{disk, report, say, threads};
@@ -137,20 +137,11 @@ pub(crate) fn start_or_keep(
 /// What a run that is kept in memory needs: everything is opened and started here.
 fn means(recipe: &Recipe, keep: &Keep, ui: Ui) -> Result<Means> {
     let mut saver = Saver::start(&recipe.name, keep)?;
-    let image = recipe.disk.as_ref().map(|disk| Ok((disk::open_image(disk)?, disk.mode)));
-    let image = image.transpose().map_err(|error: anyhow::Error| error)?;
     let header = recipe.header(new_id()?);
-    let recipe = recipe.clone();
-    let replica = move |seen: &[Seen]| {
-        let disk = image.clone().map(|(image, mode)| disk::replayed(image, mode, seen.to_vec()));
-        let made = recipe.make(disk, &args::Boot::default());
-        made.map(Made::subject).map_err(|error| format!("{error:#}"))
-    };
     Ok(Means {
         header,
         save: Box::new(move |why, at, recording| saver.save(why, at, recording)),
         told: Box::new(move |saved| tell_saved(saved, ui)),
-        replica: Box::new(replica),
     })
 }
 

@@ -18,6 +18,7 @@ use session::{Event, Position};
 use traces::{End, Frame, Header, InputRecord, MemoryHash, Packer, PageId, WriteError, Writer};
 
 use crate::base;
+use crate::kept;
 use crate::saved::Why;
 use crate::snapshot::put_on_record;
 use crate::subject::Subject;
@@ -237,7 +238,7 @@ impl History {
             let numbers = Overlay::pages(overlay).into_iter();
             pages.extend(numbers.map(|page| (base::disk(page), overlay.page(page))));
         }
-        Frame { at, time_ns, state: state::save(subject), pages }
+        Frame { at, time_ns, state: kept::save(subject), pages }
     }
 
     /// The file of a recording of this run up to where it is now. A run that has not ended stands

@@ -45,7 +45,7 @@ pub use question::{
     Answer, GRAMMAR, LIMIT_DEFAULT, Place, Question, Space, Subject as Asked, describe,
 };
 pub use recorder::{Full, OnFull, Recorded, Recorder, Spacing};
-pub use saved::{Kept, Means, Replica, Save, SaveError, Saved, Told, Why, refuse};
+pub use saved::{Kept, Means, Save, SaveError, Saved, Told, Why, refuse};
 pub use snapshot::{Origin, Resumed, origin_text, put_on_record};
 pub use subject::{Around, Delegated, Rest, Subject, Vm};
 pub use tape::{Recording, Tape};

@@ -381,7 +381,11 @@ impl Recorder {
         self.collect(self.spacing.min_steps < BUSY, full);
         let here = subject.position().step;
         let kept = self.kept.as_ref().is_some_and(|kept| kept.history.wants_keyframes());
-        if here < self.next_step || self.writer.is_none() && !kept {
+        if self.writer.is_none() && !kept {
+            // There will be no other either: nothing to come back for.
+            self.next_step = u64::MAX;
+        }
+        if here < self.next_step {
             return;
         }
         if self.in_flight {

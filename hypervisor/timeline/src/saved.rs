@@ -1,6 +1,5 @@
 //! A run that is kept in memory: what of it is written to a file, and when.
 
-use devices::virtio::block::Seen;
 use session::{Answer, Command, Position, Reply, Request, Server, Stop};
 use traces::Header;
 
@@ -12,8 +11,6 @@ use crate::subject::Subject;
 pub type Save = Box<dyn FnMut(&Why<'_>, Position, &[u8]) -> Result<String, String> + Send>;
 /// Is told how a wish to save the run ended.
 pub type Told = Box<dyn FnMut(&Result<Saved, SaveError>) + Send>;
-/// Makes another guest as it was configured, that has not run; of its disk this is known.
-pub type Replica = Box<dyn FnMut(&[Seen]) -> Result<Box<dyn Subject>, String> + Send>;
 
 /// What a run that is kept in memory needs of its surroundings.
 pub struct Means {
@@ -23,8 +20,6 @@ pub struct Means {
     pub save: Save,
     /// Hears of them.
     pub told: Told,
-    /// Where other guests of the same make come from.
-    pub replica: Replica,
 }
 
 impl std::fmt::Debug for Means {

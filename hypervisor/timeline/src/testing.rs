@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use devices::virtio::block::Seen;
 use driver::{Config, Hu, VmRequest};
 use images::{Catalogue, Payload, Source};
 use session::{Idle, Input, Inputs, Position, Stop};
@@ -74,8 +73,8 @@ impl Inputs for Typist {
 /// What a test sees of the recordings that are written.
 pub(crate) type Written = Arc<Mutex<Vec<Arc<[u8]>>>>;
 
-/// A history with this budget of a guest of this make.
-pub(crate) fn kept(name: &'static str, vcpus: usize, budget: usize) -> (Kept, Written) {
+/// A history with this budget.
+pub(crate) fn kept(budget: usize) -> (Kept, Written) {
     let written = Written::default();
     let files = Arc::clone(&written);
     let means = Means {
@@ -85,7 +84,6 @@ pub(crate) fn kept(name: &'static str, vcpus: usize, budget: usize) -> (Kept, Wr
             Ok(at.step.to_string())
         }),
         told: Box::new(|_| {}),
-        replica: Box::new(move |_: &[Seen]| Ok(guest(name, vcpus))),
     };
     (Kept::new(crate::History::new(budget), means), written)
 }

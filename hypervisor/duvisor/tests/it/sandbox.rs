@@ -294,13 +294,20 @@ fn the_terminal_ui_calls_what_is_on_the_list_and_nothing_else() {
         return;
     }
     let trace = scratch("terminal.strace");
-    let mut run = Watched::start(traced(&trace, &["run", "demo"]));
+    let saved = scratch("terminal-saved.dvt");
+    let _ = std::fs::remove_file(&saved);
+    let saved = text(saved);
+    let mut run = Watched::start(traced(&trace, &["run", "demo", "--save", &saved]));
     run.expect("LIVE");
+    run.press("S");
+    run.expect("saved ");
     // A smaller screen is drawn anew.
     resize(&run.terminal, 90, 25);
     run.expect("LIVE");
     assert_eq!(run.quit(), Some(0));
     only_allowed(Plan { ui: Ui::Terminal, disk: Disk::None, records: false }, &trace);
+    let replayed = duvisor(&["replay", &saved, "--verify"]).ended(0);
+    assert!(replayed.err.contains("the same run"), "{replayed:#?}");
 }
 
 /// Nobody opens another terminal to give that one back.
